@@ -1,0 +1,1 @@
+//! Reaching into guests: transports, probe, deploy saga.

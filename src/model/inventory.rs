@@ -1,0 +1,240 @@
+//! What there is: nodes, guests, storages, with what is known of each. The JSON form is that of inventory files
+//! (`plan --inventory FILE`), of the pve-agent's reports and of the hub's API alike.
+
+use super::{
+    target::{Target, Vmid, What},
+    values::GuestKind,
+};
+use serde::{Deserialize, Serialize};
+
+/// One cluster at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// The cluster's label.
+    #[serde(default)]
+    pub cluster: String,
+    /// The Proxmox nodes.
+    #[serde(default)]
+    pub nodes: Vec<Node>,
+    /// The storages, each once.
+    #[serde(default)]
+    pub storages: Vec<Storage>,
+    /// Containers and virtual machines, templates included.
+    #[serde(default)]
+    pub guests: Vec<Guest>,
+}
+
+/// A Proxmox node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its name in the cluster.
+    pub name: String,
+    /// `online`, `offline` or `unknown`.
+    pub status: String,
+    /// Its address in the cluster network, where known.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// Logical cores.
+    #[serde(default)]
+    pub cores: u32,
+    /// Memory in MiB.
+    #[serde(default)]
+    pub memory_mib: u64,
+    /// Proxmox VE's version, where known.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// The pve-agent that runs on it.
+    #[serde(default)]
+    pub pve_agent: Option<AgentInfo>,
+}
+
+/// A storage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Storage {
+    /// Its id.
+    pub name: String,
+    /// Proxmox's type: `dir`, `zfspool`, `nfs`, …
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What it may hold: `images`, `rootdir`, `iso`, `vztmpl`, `backup`, …
+    #[serde(default)]
+    pub content: Vec<String>,
+    /// Used space in GiB.
+    #[serde(default)]
+    pub used_gib: u64,
+    /// Size in GiB.
+    #[serde(default)]
+    pub total_gib: u64,
+    /// The nodes that have it.
+    #[serde(default)]
+    pub nodes: Vec<String>,
+}
+
+/// A container or virtual machine.
+#[expect(clippy::struct_field_names, reason = "`guest_agent` is QEMU's name for it")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Guest {
+    /// Its id, unique in the cluster, but reused.
+    pub vmid: Vmid,
+    /// Container or virtual machine.
+    pub kind: GuestKind,
+    /// Its name; empty until Proxmox has reported one.
+    pub name: String,
+    /// The node that it is on.
+    pub node: String,
+    /// `running`, `stopped`, `paused`, `suspended` or `unknown`.
+    pub status: String,
+    /// Whether it is a template.
+    #[serde(default)]
+    pub template: bool,
+    /// Its tags, lower case as Proxmox keeps them.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Its resource pool.
+    #[serde(default)]
+    pub pool: Option<String>,
+    /// Its operating system, where known.
+    #[serde(default)]
+    pub os: Os,
+    /// Its addresses, where known.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+    /// Cores.
+    #[serde(default)]
+    pub cores: u32,
+    /// Memory in MiB.
+    #[serde(default)]
+    pub memory_mib: u64,
+    /// Size of its root disk in GiB.
+    #[serde(default)]
+    pub disk_gib: u64,
+    /// Names of its snapshots.
+    #[serde(default)]
+    pub snapshots: Vec<String>,
+    /// The agent that runs in it.
+    #[serde(default)]
+    pub agent: Option<AgentInfo>,
+    /// Names of its services, where an agent or a probe has told.
+    #[serde(default)]
+    pub services: Vec<String>,
+    /// Whether the QEMU guest agent is configured and answering (virtual machines).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest_agent: Option<bool>,
+    /// The lock that Proxmox holds on it (`backup`, `migrate`, …).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<String>,
+}
+
+/// An operating system, in os-release's words.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Os {
+    /// os-release's ID: `debian`, `ubuntu`, `alpine`, …; empty where unknown.
+    #[serde(default)]
+    pub id: String,
+    /// os-release's VERSION_ID.
+    #[serde(default)]
+    pub version: String,
+    /// The family: `debian`, `rhel`, `alpine`, `arch`, `suse`, `bsd`, `windows`, …
+    #[serde(default)]
+    pub family: String,
+}
+
+/// An agent as the hub knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentInfo {
+    /// Its remotectl version.
+    pub version: String,
+    /// `online` or `offline`.
+    pub status: String,
+}
+
+impl AgentInfo {
+    /// Whether it polled lately.
+    pub fn online(&self) -> bool {
+        self.status == "online"
+    }
+}
+
+impl Os {
+    /// An os-release ID with its family filled in.
+    pub fn new(id: &str, version: &str) -> Self {
+        Self { id: id.to_owned(), version: version.to_owned(), family: family(id).to_owned() }
+    }
+
+    /// For people: `Ubuntu 24.04`; empty where unknown.
+    pub fn label(&self) -> String {
+        let name = match self.id.as_str() {
+            "" => return String::new(),
+            "almalinux" => "AlmaLinux".to_owned(),
+            "centos" => "CentOS".to_owned(),
+            "freebsd" => "FreeBSD".to_owned(),
+            "haos" => "HAOS".to_owned(),
+            "opensuse" => "openSUSE".to_owned(),
+            other => capitalised(other),
+        };
+        format!("{name} {}", self.version).trim_end().to_owned()
+    }
+}
+
+impl Guest {
+    /// How plans name it.
+    pub fn target(&self) -> Target {
+        Target::guest(self.kind, self.vmid)
+    }
+
+    /// Whether Proxmox says that it runs.
+    pub fn running(&self) -> bool {
+        self.status == "running"
+    }
+
+    /// `ct/118 web-server`, for messages.
+    pub fn label(&self) -> String {
+        format!("{} {}", self.target(), self.name)
+    }
+}
+
+impl Inventory {
+    /// The guest with that vmid.
+    pub fn guest(&self, vmid: Vmid) -> Option<&Guest> {
+        self.guests.iter().find(|guest| guest.vmid == vmid)
+    }
+
+    /// The node of that name.
+    pub fn node(&self, name: &str) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.name == name)
+    }
+
+    /// The guest that a target names, its kind being right too.
+    pub fn guest_of(&self, target: &Target) -> Option<&Guest> {
+        match target.what {
+            What::Guest(kind, vmid) => self.guest(vmid).filter(|guest| guest.kind == kind),
+            _ => None,
+        }
+    }
+
+    /// The name that people know a target by; empty for the cluster or a stranger.
+    pub fn name_of(&self, target: &Target) -> &str {
+        match &target.what {
+            What::Guest(..) => self.guest_of(target).map_or("", |guest| guest.name.as_str()),
+            What::Node(name) => self.node(name).map_or("", |node| node.name.as_str()),
+            What::Cluster | What::Host(_) => "",
+        }
+    }
+}
+
+/// The family that an os-release ID (or Proxmox ostype) belongs to.
+pub fn family(id: &str) -> &str {
+    match id {
+        "debian" | "ubuntu" | "devuan" | "raspbian" | "linuxmint" => "debian",
+        "rocky" | "almalinux" | "centos" | "rhel" | "fedora" | "ol" | "amzn" => "rhel",
+        "opensuse" | "opensuse-leap" | "opensuse-tumbleweed" | "sles" => "suse",
+        "freebsd" | "openbsd" | "netbsd" => "bsd",
+        "arch" | "archlinux" | "manjaro" => "arch",
+        other => other,
+    }
+}
+
+fn capitalised(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}

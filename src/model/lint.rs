@@ -1,0 +1,272 @@
+//! The plan linter: one check an invariant, each with a typed finding. It says what is wrong with a plan over an
+//! inventory; an error keeps the plan from being carried out.
+
+use super::{
+    catalogue::Runs,
+    inventory::{Guest, Inventory},
+    op::Op,
+    plan::Step,
+    policy::runs,
+    target::{Target, What},
+};
+use serde::{Deserialize, Serialize};
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Note,
+    /// May fail.
+    Warning,
+    /// Can't be carried out.
+    Error,
+}
+
+/// What a finding is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A step without a target.
+    NoTarget,
+    /// A target that the inventory does not have.
+    UnknownTarget,
+    /// A target of a kind that the operation is not for.
+    WrongTarget,
+    /// A template where only a guest will do.
+    Template,
+    /// The guest has to run for that.
+    NotRunning,
+    /// Proxmox holds a lock on the guest.
+    Locked,
+    /// Neither an agent nor a transport reaches it.
+    Unreachable,
+    /// Served one-shot, because it has no agent.
+    OneShot,
+    /// No pve-agent on the node, or it does not answer.
+    NoPveAgent,
+    /// The service is not among those that the agent has told of.
+    UnknownService,
+}
+
+/// One thing that the linter has to say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// How bad.
+    pub severity: Severity,
+    /// About what.
+    pub kind: Kind,
+    /// Which step, from 0.
+    pub step: usize,
+    /// Which target, where it is about one.
+    pub target: Option<Target>,
+    /// For people.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// Every finding against a plan's steps, in their order.
+pub fn lint(steps: &[Step], inventory: &Inventory) -> Vec<Finding> {
+    steps.iter().enumerate().flat_map(|(index, step)| lint_step(index, step, inventory)).collect()
+}
+
+/// Whether a plan with these findings must not run.
+pub fn blocks(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| finding.severity == Severity::Error)
+}
+
+type Check = fn(&Step, &Target, &Inventory) -> Option<Said>;
+
+/// Severity, kind, message and help of a finding, before it knows its step.
+type Said = (Severity, Kind, String, Option<String>);
+
+const CHECKS: &[Check] = &[known, right_kind, no_template, runs_now, unlocked, reachable, service_known];
+
+fn lint_step(index: usize, step: &Step, inventory: &Inventory) -> Vec<Finding> {
+    if step.targets.is_empty() {
+        let message = format!("{} has no target", step.op.name());
+        return vec![Finding {
+            severity: Severity::Error,
+            kind: Kind::NoTarget,
+            step: index,
+            target: None,
+            message,
+            help: None,
+        }];
+    }
+    let of_target = |target: &Target| {
+        let said: Vec<Said> = CHECKS.iter().filter_map(|check| check(step, target, inventory)).collect();
+        // What is unknown, of the wrong kind or a template has no further properties worth a word.
+        let last = said.iter().position(|(severity, ..)| *severity == Severity::Error).map_or(said.len(), |at| at + 1);
+        let target = target.clone();
+        said.into_iter().take(last).map(move |(severity, kind, message, help)| Finding {
+            severity,
+            kind,
+            step: index,
+            target: Some(target.clone()),
+            message,
+            help,
+        })
+    };
+    step.targets.iter().flat_map(of_target).collect()
+}
+
+fn known(_: &Step, target: &Target, inventory: &Inventory) -> Option<Said> {
+    let there = match &target.what {
+        What::Cluster | What::Host(_) => true,
+        What::Node(name) => inventory.node(name).is_some(),
+        What::Guest(..) => inventory.guest_of(target).is_some(),
+    };
+    let help = Some("`remotectl guests` and `remotectl nodes` list what there is".to_owned());
+    (!there).then(|| (Severity::Error, Kind::UnknownTarget, format!("there is no {target}"), help))
+}
+
+fn right_kind(step: &Step, target: &Target, _: &Inventory) -> Option<Said> {
+    let name = step.op.name();
+    let wants = match name.split_once('.').map_or(name, |(group, _)| group) {
+        "guest" if matches!(step.op, Op::GuestCreate { .. }) => ("the cluster", matches!(target.what, What::Cluster)),
+        "guest" if matches!(step.op, Op::GuestList {}) => ("a guest or the cluster", !target.is_node()),
+        "guest" => ("a guest", target.vmid().is_some()),
+        "node" if matches!(step.op, Op::NodeList {}) => ("the cluster", matches!(target.what, What::Cluster)),
+        "node" => ("a node", target.is_node()),
+        _ if runs(&step.op) == Runs::Agent => ("a guest, node or host", !matches!(target.what, What::Cluster)),
+        _ => return None,
+    };
+    (!wants.1).then(|| (Severity::Error, Kind::WrongTarget, format!("{name} wants {}, not {target}", wants.0), None))
+}
+
+fn no_template(step: &Step, target: &Target, inventory: &Inventory) -> Option<Said> {
+    let guest = inventory.guest_of(target)?;
+    let allowed = matches!(
+        step.op,
+        Op::GuestClone { .. }
+            | Op::GuestDestroy {}
+            | Op::GuestConfigure { .. }
+            | Op::GuestStatus {}
+            | Op::GuestList {}
+            | Op::GuestBackup { .. }
+    );
+    (guest.template && !allowed).then(|| {
+        (
+            Severity::Error,
+            Kind::Template,
+            format!("{} is a template", guest.label()),
+            Some(format!("clone it first: `remotectl run guest.clone {target} name=NAME`")),
+        )
+    })
+}
+
+fn runs_now(step: &Step, target: &Target, inventory: &Inventory) -> Option<Said> {
+    let guest = inventory.guest_of(target)?;
+    let inside = runs(&step.op) == Runs::Agent || matches!(step.op, Op::AgentDeploy {});
+    let wants = inside
+        || matches!(step.op, Op::GuestShutdown { .. } | Op::GuestReboot {} | Op::GuestStop {} | Op::GuestSuspend {});
+    (wants && !guest.running() && guest.status != "unknown").then(|| {
+        let message = format!("{} is {}", guest.label(), guest.status);
+        (Severity::Error, Kind::NotRunning, message, Some(format!("start it: `remotectl run guest.start {target}`")))
+    })
+}
+
+fn unlocked(step: &Step, target: &Target, inventory: &Inventory) -> Option<Said> {
+    let guest = inventory.guest_of(target)?;
+    let lock = guest.lock.as_deref()?;
+    (super::policy::base(&step.op) > super::risk::Risk::Observe).then(|| {
+        (
+            Severity::Warning,
+            Kind::Locked,
+            format!("{} is locked ({lock})", guest.label()),
+            Some("wait until the task that holds the lock has ended".to_owned()),
+        )
+    })
+}
+
+fn reachable(step: &Step, target: &Target, inventory: &Inventory) -> Option<Said> {
+    let wants_pve = runs(&step.op) == Runs::Pve;
+    let node_name = match &target.what {
+        What::Guest(..) => inventory.guest_of(target)?.node.as_str(),
+        What::Node(name) => name.as_str(),
+        What::Cluster | What::Host(_) => return None,
+    };
+    let has_agent = |guest: &Guest| guest.agent.as_ref().is_some_and(super::inventory::AgentInfo::online);
+    if runs(&step.op) == Runs::Hub || (!wants_pve && inventory.guest_of(target).is_some_and(has_agent)) {
+        return None;
+    }
+    let on_node = inventory
+        .node(node_name)
+        .and_then(|node| node.pve_agent.as_ref())
+        .is_some_and(super::inventory::AgentInfo::online);
+    let anywhere =
+        inventory.nodes.iter().any(|node| node.pve_agent.as_ref().is_some_and(super::inventory::AgentInfo::online));
+    let through_transport = !wants_pve || matches!(step.op, Op::AgentDeploy {});
+    if !on_node && (through_transport || !anywhere) {
+        let help = Some(format!("install it there: `remotectl pve-agent install` on {node_name}"));
+        return Some((Severity::Error, Kind::NoPveAgent, format!("no pve-agent answers on {node_name}"), help));
+    }
+    let guest = inventory.guest_of(target).filter(|_| through_transport)?;
+    if guest.kind == super::values::GuestKind::Vm {
+        let message = format!("{} has no agent, and virtual machines are not reached without one yet", guest.label());
+        return Some((Severity::Error, Kind::Unreachable, message, None));
+    }
+    let help = Some(format!("`remotectl deploy {target}` installs the agent"));
+    (!wants_pve).then(|| {
+        (
+            Severity::Note,
+            Kind::OneShot,
+            format!("{} has no agent: served one-shot through {node_name}", guest.label()),
+            help,
+        )
+    })
+}
+
+fn service_known(step: &Step, target: &Target, inventory: &Inventory) -> Option<Said> {
+    let guest = inventory.guest_of(target)?;
+    let service = step.op.service()?;
+    let missing = !guest.services.is_empty() && !guest.services.iter().any(|known| known == service);
+    missing.then(|| {
+        let message = format!("{} has told of no service {service}", guest.label());
+        (
+            Severity::Warning,
+            Kind::UnknownService,
+            message,
+            Some(format!("`remotectl run service.list {target}` lists them")),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{plan::Proposed, policy::Policy};
+
+    fn findings(op: Op, targets: &[Target]) -> Vec<Finding> {
+        let inventory = serde_json::from_str(include_str!("../../tests/fixtures/homelab.json")).unwrap();
+        let step = Policy::default().weigh(Proposed { op, targets: targets.to_vec() }, &inventory);
+        lint(&[step], &inventory)
+    }
+
+    fn kinds(op: Op, target: Target) -> Vec<Kind> {
+        findings(op, &[target]).into_iter().map(|finding| finding.kind).collect()
+    }
+
+    #[test]
+    fn each_invariant_has_its_finding() {
+        let restart = || Op::ServiceRestart { service: "nginx".into() };
+        assert_eq!(kinds(restart(), Target::ct(118)), []);
+        assert_eq!(kinds(restart(), Target::ct(999)), [Kind::UnknownTarget]);
+        assert_eq!(kinds(restart(), Target::vm(900)), [Kind::Template]);
+        assert_eq!(kinds(restart(), Target::ct(121)), [Kind::NotRunning]);
+        assert_eq!(kinds(restart(), Target::cluster()), [Kind::WrongTarget]);
+        assert_eq!(kinds(restart(), Target::ct(119)), [Kind::NoPveAgent]);
+        assert_eq!(kinds(Op::GuestStart {}, Target::node("pve1")), [Kind::WrongTarget]);
+        assert_eq!(kinds(Op::ServiceStop { service: "frob".into() }, Target::ct(118)), [Kind::UnknownService]);
+        assert_eq!(kinds(Op::ServiceStatus { service: "prometheus".into() }, Target::ct(151)), [Kind::OneShot]);
+        assert_eq!(findings(restart(), &[])[0].kind, Kind::NoTarget);
+    }
+
+    #[test]
+    fn errors_block_and_notes_do_not() {
+        assert!(blocks(&findings(Op::AgentDeploy {}, &[Target::ct(121)])));
+        assert!(!blocks(&findings(Op::ServiceStatus { service: "prometheus".into() }, &[Target::ct(151)])));
+    }
+}

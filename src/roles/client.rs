@@ -1,0 +1,1 @@
+//! The client: every command that talks to a hub.

@@ -1,0 +1,69 @@
+//! Cancelling work in another thread: a flag that can also call back, so that nobody has to poll it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+type Callback = Box<dyn FnOnce() + Send>;
+
+/// A cancellation that many hold and one fires. Clones are the same cancellation.
+#[derive(Clone, Default)]
+pub struct Cancel(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    fired: bool,
+    callbacks: Vec<Callback>,
+}
+
+impl Cancel {
+    /// One that has not fired.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Fires: every registered callback runs once, in this thread. Firing again does nothing.
+    pub fn fire(&self) {
+        let callbacks = {
+            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            state.fired = true;
+            std::mem::take(&mut state.callbacks)
+        };
+        for callback in callbacks {
+            callback();
+        }
+    }
+
+    /// Whether it has fired.
+    pub fn fired(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).fired
+    }
+
+    /// Runs the callback when it fires, at once if it has.
+    pub fn on_fire(&self, callback: impl FnOnce() + Send + 'static) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.fired {
+            drop(state);
+            callback();
+        } else {
+            state.callbacks.push(Box::new(callback));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cancel;
+    use std::sync::mpsc;
+
+    #[test]
+    fn callbacks_run_once_whether_registered_before_or_after() {
+        let (sender, receiver) = mpsc::channel();
+        let cancel = Cancel::new();
+        let early = sender.clone();
+        cancel.on_fire(move || early.send("early").unwrap());
+        cancel.clone().fire();
+        cancel.fire();
+        cancel.on_fire(move || sender.send("late").unwrap());
+        assert!(cancel.fired());
+        assert_eq!(receiver.iter().collect::<Vec<_>>(), ["early", "late"]);
+    }
+}

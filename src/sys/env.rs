@@ -1,0 +1,61 @@
+//! Every environment variable that the program reads, each a constant here.
+
+use std::path::PathBuf;
+
+/// Says under which name the executable was called, for tests of the multi-call names.
+pub const ARGV0: &str = "REMOTECTL_ARGV0";
+/// The hub that the client talks to: a path to a unix socket, or an address with `REMOTECTL_TOKEN` set.
+pub const HUB: &str = "REMOTECTL_HUB";
+/// The operator's token, instead of the one that `login` stored.
+pub const TOKEN: &str = "REMOTECTL_TOKEN";
+/// The hub's CA fingerprint, instead of the one that `login` stored.
+pub const FINGERPRINT: &str = "REMOTECTL_FINGERPRINT";
+/// What to log: `info`, `debug`, `remotectl::link=trace`, …
+pub const LOG: &str = "REMOTECTL_LOG";
+/// `text` or `json`.
+pub const LOG_FORMAT: &str = "REMOTECTL_LOG_FORMAT";
+/// Another root for /etc/remotectl, /var/lib/remotectl and /run/remotectl, for tests and for several hubs on a machine.
+pub const ROOT: &str = "REMOTECTL_ROOT";
+/// No colour when set to anything (<https://no-color.org>).
+pub const NO_COLOR: &str = "NO_COLOR";
+
+/// A variable's text, where it is set, not empty and valid Unicode.
+pub fn text(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Whether this process runs as root.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Where configuration, state and run-time files live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    /// `hub.toml`, `agent.toml`, `pve-agent.toml`, `policy.toml`, and the client's `client.toml`.
+    pub config: PathBuf,
+    /// `hub/`, `agent/`, `pve-agent/`.
+    pub state: PathBuf,
+    /// `hub.sock`.
+    pub run: PathBuf,
+}
+
+impl Places {
+    /// /etc, /var/lib and /run for root, the XDG directories for others, both below `REMOTECTL_ROOT` where that is set.
+    pub fn find() -> Self {
+        if let Some(root) = text(ROOT).map(PathBuf::from) {
+            return Self { config: root.join("etc"), state: root.join("lib"), run: root.join("run") };
+        }
+        if is_root() {
+            let [config, state, run] = ["/etc/remotectl", "/var/lib/remotectl", "/run/remotectl"].map(PathBuf::from);
+            return Self { config, state, run };
+        }
+        let home = text("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
+        let xdg = |variable, default: &str| {
+            text(variable).map_or_else(|| home.join(default), PathBuf::from).join("remotectl")
+        };
+        let state = xdg("XDG_STATE_HOME", ".local/state");
+        let run = text("XDG_RUNTIME_DIR").map_or_else(|| state.join("run"), |dir| PathBuf::from(dir).join("remotectl"));
+        Self { config: xdg("XDG_CONFIG_HOME", ".config"), state, run }
+    }
+}

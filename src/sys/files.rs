@@ -1,0 +1,121 @@
+//! Files that survive a crash: written beside, fsynced, renamed, the directory fsynced.
+
+#![allow(clippy::disallowed_methods, reason = "this is the one file that writes files")]
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+/// Something that went wrong with a file: what was being done to which.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing} {}", path.display())]
+pub struct FileError {
+    /// `writing`, `reading`, `creating`, …
+    pub doing: &'static str,
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    #[source]
+    pub source: io::Error,
+}
+
+fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
+    let path = path.to_owned();
+    move |source| FileError { doing, path, source }
+}
+
+/// Replaces a file's content in one step that a crash can't tear; the new file has this mode.
+pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = directory.join(format!(".{name}.{}", super::random::name(8)));
+    let written = write_beside(&beside, content, mode).and_then(|()| {
+        fs::rename(&beside, path)?;
+        File::open(directory)?.sync_all()
+    });
+    written.map_err(|error| {
+        // The half-written file is of no use to anybody; the error that matters is the first.
+        drop(fs::remove_file(&beside));
+        failed("writing", path)(error)
+    })
+}
+
+fn write_beside(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    // The mode that `open` takes is cut by the umask.
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// A file's whole content as text.
+pub fn read_text(path: &Path) -> Result<String, FileError> {
+    fs::read_to_string(path).map_err(failed("reading", path))
+}
+
+/// A file's whole content as text, `None` where there is no such file.
+pub fn read_text_if_there(path: &Path) -> Result<Option<String>, FileError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("reading", path)(error)),
+    }
+}
+
+/// A file's whole content.
+pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    fs::read(path).map_err(failed("reading", path))
+}
+
+/// Makes a directory and its parents; those that it makes have this mode.
+pub fn create_directory(path: &Path, mode: u32) -> Result<(), FileError> {
+    fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(failed("creating", path))
+}
+
+/// Takes a file away; one that is not there is no error.
+pub fn remove(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("removing", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Takes a directory and everything in it away; one that is not there is no error.
+pub fn remove_tree(path: &Path) -> Result<(), FileError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("removing", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Makes a symbolic link, replacing what is there in one step.
+pub fn symlink_atomic(to: &Path, at: &Path) -> Result<(), FileError> {
+    let beside = at.with_extension(super::random::name(8));
+    std::os::unix::fs::symlink(to, &beside).map_err(failed("linking", &beside))?;
+    fs::rename(&beside, at).map_err(failed("linking", at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn atomic_writes_replace_and_set_the_mode() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        write_atomic(&path, b"one", 0o600).unwrap();
+        write_atomic(&path, b"two", 0o640).unwrap();
+        assert_eq!(read_text(&path).unwrap(), "two");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn errors_name_the_file() {
+        let error = write_atomic(Path::new("/proc/nowhere/x"), b"", 0o600).unwrap_err();
+        assert_eq!(error.to_string(), "writing /proc/nowhere/x");
+    }
+}
