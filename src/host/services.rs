@@ -316,7 +316,7 @@ fn verify(action: Action, before: &Service, after: &Service) -> Result<String, S
         Action::Reload if !after.state.is_up() => not(&format!("is {} now", words::state(after))),
         Action::Start | Action::Restart | Action::Reload => Ok(words::change(before, after)),
         Action::Enable if !after.startup.starts_with("enabled") && after.startup != "alias" => {
-            not(&format!("is {} at boot", after.startup))
+            not(&format!("stays {}: its file does not say when it would start", after.startup))
         }
         Action::Enable if before.startup == after.startup => Ok("it already started at boot".to_owned()),
         Action::Enable => Ok("starts at boot".to_owned()),
@@ -358,6 +358,7 @@ fn failed(manager: &dyn ServiceManager, name: &ServiceName, action: Action, bega
     let why = words::telling(&log).or_else(|| words::telling(&said)).unwrap_or_default();
     let now = manager.status(name).ok().flatten();
     let standing = match &now {
+        _ if matches!(action, Action::Enable | Action::Disable) => "",
         Some(service) if service.state.is_up() => ", and still runs",
         Some(_) => ", and is down",
         None => "",

@@ -180,7 +180,7 @@ impl ServiceManager for OpenRc<'_> {
         if errors_only {
             return None;
         }
-        files::syslog_of(&self.root, name.as_str(), since.map(|since| since / 1000), lines)
+        files::lines_of(&self.root, name.as_str(), since.map(|since| since / 1000), lines)
     }
 
     fn reread(&self) -> Result<(), CommandError> {
