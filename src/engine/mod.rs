@@ -1,9 +1,12 @@
 //! The hub's mind: who the agents are, what there is, what may be done, and carrying it out exactly as approved.
 
 pub mod approved;
+pub mod asking;
+pub mod deciding;
 pub mod delivery;
 pub mod executor;
 pub mod from_store;
+pub mod hearing;
 pub mod overview;
 pub mod planning;
 pub mod roster;
