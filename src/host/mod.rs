@@ -21,7 +21,7 @@ pub struct Task<'a> {
 
 impl Default for Task<'_> {
     fn default() -> Self {
-        Self { report: &Silent, cancel: Cancel::new(), timeout: Duration::from_secs(60) }
+        Self { report: &Silent, cancel: Cancel::new(), timeout: Duration::from_mins(1) }
     }
 }
 

@@ -5,6 +5,7 @@ pub mod cancel;
 pub mod clock;
 pub mod env;
 pub mod files;
+pub mod http;
 pub mod process;
 pub mod random;
 pub mod secret;
