@@ -68,9 +68,9 @@ impl Lab {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let mut lab = Self { apis: Vec::new(), runtime, nodes, driver, run };
         lab.start_apis()?;
+        let starts: Vec<Container> = containers.iter().map(|vmid| lab.container(*vmid)).collect();
         thread::scope(|scope| {
-            let starts: Vec<_> = containers.iter().map(|vmid| (vmid, lab.container(*vmid))).collect();
-            let threads: Vec<_> = starts.iter().map(|(_, container)| scope.spawn(|| container.start())).collect();
+            let threads: Vec<_> = starts.iter().map(|container| scope.spawn(|| container.start())).collect();
             threads.into_iter().try_for_each(|thread| thread.join().expect("the thread that starts a container"))
         })?;
         Ok(lab)

@@ -53,7 +53,8 @@ impl Base {
     /// The folder with the file system; made first if it isn't there. `shifted` is the one for unprivileged containers.
     pub fn provide(self, shifted: bool) -> io::Result<PathBuf> {
         let recipe = format!("{REVISION} {SUITE} {} {}", self.packages(), OPTIONS.join(" "));
-        let key = &Digest::of(recipe.as_bytes()).as_str()[..16];
+        let digest = Digest::of(recipe.as_bytes());
+        let key = &digest.as_str()[..16];
         let folder = cache().join("rootfs").join(format!("{}-{key}", self.name()));
         fs::create_dir_all(&folder)?;
         let lock = fs::File::create(folder.join("lock"))?;
