@@ -62,7 +62,7 @@ impl Lab {
             let mut node = Node::start(&run, name, address, product.as_deref())?;
             plug(&driver, &node)?;
             let mut sshd = node.command("/usr/sbin/sshd");
-            node.spawn_helper(sshd.args(["-D", "-e", "-f", "/etc/pve/priv/sshd_config"]))?;
+            node.spawn_helper(sshd.args(["-D", "-q", "-f", "/etc/pve/priv/sshd_config"]))?;
             nodes.push(node);
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

@@ -9,6 +9,7 @@ mod container;
 mod lab;
 mod node;
 mod packages;
+mod recorded;
 mod rootfs;
 mod run;
 mod standin;

@@ -19,8 +19,6 @@ if [ -n "$product" ]; then mount --bind "$product" /mnt/remotectl; fi
 
 mount -t sysfs sysfs /sys
 mount -t cgroup2 none /sys/fs/cgroup
-mkdir -p /sys/fs/cgroup/node
-echo $$ >/sys/fs/cgroup/node/cgroup.procs
 
 # Whatever is written on the node is gone with it.
 for folder in etc usr root opt var home srv tmp; do

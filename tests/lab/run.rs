@@ -106,7 +106,9 @@ fn remove_cgroup(cgroup: &Path) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while cgroup.exists() && Instant::now() < deadline {
         if fs::write(cgroup.join("cgroup.kill"), "1").is_err() {
-            processes_below(cgroup).into_iter().for_each(|pid| drop(kill_process(pid, Signal::KILL)));
+            for pid in processes_below(cgroup) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
         }
         remove_empty(cgroup);
         if cgroup.exists() {

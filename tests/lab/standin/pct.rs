@@ -198,7 +198,7 @@ fn reason(error: &io::Error) -> String {
 fn inside(vmid: u32, stopped: &str) -> Result<Inside, Failure> {
     let config = read(vmid, 2)?;
     let init = lxc::init_pid(vmid).ok_or_else(|| Failure::new(stopped))?;
-    Ok(Inside::new(init, &config))
+    Inside::new(init, &config)
 }
 
 /// What goes wrong while copying is told on standard error, and the exit status is 0 all the same.
@@ -218,6 +218,7 @@ fn push(vmid: u32, parsed: &Parsed) -> Outcome {
     let (source, target) = (&parsed.positional[1], &parsed.positional[2]);
     let copy = || {
         let mut from = File::open(source).map_err(|_| format!("failed to open {source} for reading"))?;
+        inside.become_its_root().map_err(|error| reason(&error))?;
         let id = |option: &str, list: &str, kind: &str| match parsed.option(option) {
             None => Ok(None),
             Some(name) => inside.id(list, name).map(Some).ok_or_else(|| format!("failed to get {kind} for: {name}")),
@@ -229,7 +230,7 @@ fn push(vmid: u32, parsed: &Parsed) -> Outcome {
             Inside::set_mode(&to, mode).map_err(|error| reason(&error))?;
         }
         if owner.user.is_some() || owner.group.is_some() {
-            inside.give(&to, owner).map_err(|error| reason(&error))?;
+            Inside::give(&to, owner).map_err(|error| reason(&error))?;
         }
         io::copy(&mut from, &mut to).map_err(|error| format!("copy failed: {}", reason(&error)))?;
         Ok(())
@@ -247,6 +248,7 @@ fn pull(vmid: u32, parsed: &Parsed) -> Outcome {
         if let Some(mode) = mode(parsed) {
             Inside::set_mode(&to, mode).map_err(|error| reason(&error))?;
         }
+        inside.become_its_root().map_err(|error| reason(&error))?;
         let mut from = inside.open(source).map_err(|error| format!("failed to open {source}: {}", reason(&error)))?;
         // A directory opens and reads as nothing, as recorded.
         if from.metadata().is_ok_and(|metadata| metadata.is_file() || !metadata.is_dir()) {
@@ -260,8 +262,8 @@ fn pull(vmid: u32, parsed: &Parsed) -> Outcome {
 fn df(vmid: u32) -> Outcome {
     let config = read(vmid, 2)?;
     let init = lxc::init_pid(vmid).ok_or_else(|| Failure::new(format!("CT {vmid} not running")))?;
-    let space =
-        rustix::fs::statvfs(Inside::new(init, &config).root()).map_err(|error| Failure::new(error.to_string()))?;
+    let inside = Inside::new(init, &config)?;
+    let space = rustix::fs::fstatvfs(inside.root()).map_err(|error| Failure::new(error.to_string()))?;
     let (total, free) = (space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize);
     let used = total.saturating_sub(space.f_bfree * space.f_frsize);
     let volume = config.volume("rootfs").unwrap_or_default();
