@@ -1,1 +1,3 @@
 //! The hub`s mind, over traits.
+
+pub mod planning;

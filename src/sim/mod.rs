@@ -59,22 +59,22 @@ pub struct Pool {
 
 impl Cluster {
     /// A cluster over a backend. The pools are those that the inventory's guests name.
-    pub fn new(backend: Arc<dyn Backend>, access: Access) -> Result<Self, tickets::TicketError> {
+    pub fn new(backend: Arc<dyn Backend>, access: Access) -> Self {
         let mut pools: BTreeMap<String, Pool> = BTreeMap::new();
         for guest in backend.inventory().guests {
             if let Some(pool) = guest.pool {
                 pools.entry(pool).or_default().members.push(guest.vmid);
             }
         }
-        Ok(Self {
+        Self {
             backend,
             access: Mutex::new(access),
             tasks: tasks::Tasks::default(),
-            tickets: tickets::Tickets::new()?,
+            tickets: tickets::Tickets::new(),
             pools: Mutex::new(pools),
             fingerprints: Mutex::default(),
             authentication_delay: Duration::from_secs(3),
-        })
+        }
     }
 
     /// How long a refused log-in is held back: 3 s on a real node; tests that ask for many refusals set it to nothing.
@@ -116,8 +116,4 @@ fn pool_of(pools: &BTreeMap<String, Pool>, guest: &Guest) -> Option<String> {
 /// A poisoned lock only means that some task panicked; the simulated state is still what it was.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn now() -> i64 {
-    jiff::Timestamp::now().as_second()
 }

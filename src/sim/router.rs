@@ -5,9 +5,10 @@ use super::{
     Cluster,
     access::Identity,
     answer::{Answer, Fault, Format},
-    endpoints, now,
+    endpoints,
     params::{Checked, Raw, Spec, percent_decode},
 };
+use crate::sys::clock::unix_seconds as now;
 
 /// A request, read whole.
 #[derive(Debug, Clone, Default)]
@@ -141,7 +142,7 @@ fn read_parameters(request: &Request, query: &str) -> Result<Raw, Fault> {
     match kind.split(';').next().unwrap_or_default().trim() {
         "application/x-www-form-urlencoded" => raw.add_form(&String::from_utf8_lossy(&request.body)),
         "application/json" => raw.add_json(&request.body)?,
-        _ => return Err(Fault::Text(506, "unable to handle content type".to_owned())),
+        _ => return Err(Fault::Text(506, format!("upload 'Content-Type '{kind}' not implemented"))),
     }
     Ok(raw)
 }

@@ -138,6 +138,11 @@ async fn read(request: http::Request<Body>, trusted: bool) -> Result<Request, Fa
     if parts.headers.contains_key(header::TRANSFER_ENCODING) {
         return Err(Fault::Text(501, "chunked transfer encoding not supported".to_owned()));
     }
+    let method = parts.method.as_str();
+    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()).unwrap_or("0");
+    if matches!(method, "GET" | "DELETE") && length != "0" {
+        return Err(Fault::Text(501, format!("Unexpected content for method '{method}'")));
+    }
     let too_large = || Fault::Text(501, "for data too large".to_owned());
     let body = to_bytes(body, BODY_LIMIT).await.map_err(|_| too_large())?;
     let text = |name: &str| header_text(&parts.headers, name);

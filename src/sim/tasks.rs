@@ -1,7 +1,8 @@
 //! Tasks: what a request sets going and answers a UPID for. Each runs on a thread of its own, writes a log, and ends with
 //! a status; a failure is told there and nowhere else.
 
-use super::{lock, now};
+use super::lock;
+use crate::sys::clock::unix_seconds as now;
 use std::{
     fmt,
     sync::{

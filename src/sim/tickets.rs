@@ -1,26 +1,20 @@
 //! Log-in tickets and their CSRF tokens, signed with a key that lives as long as the simulated cluster. Both live two
 //! hours, like the real ones.
 
-use super::now;
+use crate::sys::{clock::unix_seconds as now, random};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ring::{hmac, rand::SystemRandom};
+use ring::hmac;
 
 /// Two hours.
 const LIFE_SECONDS: i64 = 7_200;
-
-/// The machine gave no randomness.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot make the simulated cluster's ticket key: the system gave no randomness")]
-pub struct TicketError;
 
 pub(super) struct Tickets {
     key: hmac::Key,
 }
 
 impl Tickets {
-    pub fn new() -> Result<Self, TicketError> {
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| TicketError)?;
-        Ok(Self { key })
+    pub fn new() -> Self {
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, &random::bytes::<32>()) }
     }
 
     /// `PVE:root@pam:6B02A8A2::signature`

@@ -11,13 +11,13 @@ use super::{
 };
 use remotectl::sim::{
     Access, Cluster,
-    certificates::Authority,
+    certificates::Root,
     server::{self, Server},
 };
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::{
     env, fs, io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     os::{fd::AsFd, unix::fs::symlink},
     path::{Path, PathBuf},
     process::Command,
@@ -84,17 +84,17 @@ impl Lab {
             pve: self.run.folder.join("pve"),
             cgroup: self.run.cgroup.clone(),
         };
-        let cluster = Cluster::new(Arc::new(backend), Access::new(ROOT_PASSWORD)).map_err(io::Error::other)?;
+        let cluster = Cluster::new(Arc::new(backend), Access::new(ROOT_PASSWORD));
         let cluster = Arc::new(cluster.with_authentication_delay(Duration::from_millis(100)));
-        let authority = Authority::new("lab").map_err(io::Error::other)?;
-        fs::write(self.run.folder.join("pve/pve-root-ca.pem"), &authority.pem)?;
+        let root = Root::new("lab").map_err(io::Error::other)?;
+        fs::write(self.run.folder.join("pve/pve-root-ca.pem"), root.pem())?;
         for node in &self.nodes {
-            let addresses = [IpAddr::V4(node.address), IpAddr::V4(Ipv4Addr::LOCALHOST)];
-            let certificate = authority.certify(&node.name, &addresses).map_err(io::Error::other)?;
+            let address = node.address.to_string();
+            let certificate = root.certify(&node.name, &[&address]).map_err(io::Error::other)?;
             cluster.set_fingerprint(&node.name, &certificate.fingerprint);
             let folder = self.run.folder.join("pve/nodes").join(&node.name);
-            fs::write(folder.join("pve-ssl.pem"), &certificate.pem)?;
-            fs::write(folder.join("pve-ssl.key"), &certificate.key_pem)?;
+            fs::write(folder.join("pve-ssl.pem"), &certificate.identity.chain)?;
+            fs::write(folder.join("pve-ssl.key"), certificate.identity.key.reveal())?;
             let [public, own] = listen(node)?;
             let _guard = self.runtime.enter();
             let tls = server::Access::Tls(Arc::clone(&certificate.config));

@@ -1,13 +1,15 @@
 //! /access/users: users and their API tokens.
 
 use super::{data, done};
-use crate::sim::{
-    access::{Token, User},
-    answer::{Answer, Fault},
-    params::{Kind, optional, required},
-    router::Call,
+use crate::{
+    sim::{
+        access::{Token, User},
+        answer::{Answer, Fault},
+        params::{Kind, optional, required},
+        router::Call,
+    },
+    sys::random,
 };
-use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Map, Value, json};
 
 pub(super) fn dispatch(call: &Call, rest: &[&str]) -> Result<Answer, Fault> {
@@ -177,7 +179,7 @@ fn create_token(call: &Call, name: &str, id: &str) -> Result<Answer, Fault> {
         optional("expire", Kind::Integer { min: 0 }),
         optional("comment", Kind::Text),
     ])?;
-    let secret = uuid().ok_or_else(|| Fault::failed("no randomness"))?;
+    let secret = uuid();
     let token = Token {
         secret: secret.clone(),
         separated: !params.given("privsep") || params.flag("privsep"),
@@ -217,11 +219,10 @@ fn delete_token(call: &Call, name: &str, id: &str) -> Result<Answer, Fault> {
 }
 
 /// A random UUID, as tokens' secrets are.
-fn uuid() -> Option<String> {
-    let mut bytes = [0_u8; 16];
-    SystemRandom::new().fill(&mut bytes).ok()?;
+fn uuid() -> String {
+    let mut bytes: [u8; 16] = random::bytes();
     bytes[6] = (bytes[6] & 0x0f) | 0x40;
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
     let hex = crate::model::digest::hex(&bytes);
-    Some(format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]))
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
