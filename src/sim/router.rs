@@ -121,7 +121,7 @@ impl Call<'_> {
 fn split_format(target: &str) -> Result<(Format, String), Fault> {
     let mut parts = target.split('/').filter(|part| !part.is_empty());
     if parts.next() != Some("api2") {
-        return Err(Fault::Text(500, format!("no such file '{target}'")));
+        return Err(Fault::Text(500, format!("no such file '{target}'\n")));
     }
     let format = parts.next().unwrap_or_default();
     let path: String = parts.flat_map(|part| ["/".to_owned(), percent_decode(part, false)]).collect();

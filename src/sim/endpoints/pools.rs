@@ -112,7 +112,8 @@ fn delete(call: &Call) -> Result<Answer, Fault> {
     call.need(&format!("/pool/{name}"), &["Pool.Allocate"])?;
     let inventory = call.cluster.backend.inventory();
     let mut pools = lock(&call.cluster.pools);
-    let pool = pools.get(name).ok_or_else(|| missing(name))?;
+    let absent = || Fault::failed(format!("delete pool failed: pool '{name}' does not exist"));
+    let pool = pools.get(name).ok_or_else(absent)?;
     if let Some(vmid) = pool.members.iter().filter(|vmid| inventory.guest(**vmid).is_some()).min() {
         return Err(Fault::failed(format!("delete pool failed: pool '{name}' is not empty (contains VM {vmid})")));
     }
