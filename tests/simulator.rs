@@ -16,6 +16,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName}
 use serde_json::{Map, Value, json};
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -207,7 +208,7 @@ impl Replay {
                 if exchange.name == "ticket.bad-signature" { ticket.replace("::", "::AAAA") } else { ticket.clone() };
             let value = text(value).replace("<TICKET>", &percent(&ticket)).replace("<CSRF>", &csrf);
             let value = value.replace("<TOKEN>", &token.unwrap_or_default());
-            head.push_str(&format!("{header}: {value}\r\n"));
+            let _ = write!(head, "{header}: {value}\r\n");
         }
         let body = body(&exchange.request).replace("<PASSWORD>", PASSWORD).replace("<TICKET>", &percent(&ticket));
         if exchange.name == "http.chunked-request" {

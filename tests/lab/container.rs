@@ -136,7 +136,7 @@ impl Container<'_> {
     pub fn reboot(&self) {
         let before = self.boot();
         let _ = self.exec(["reboot"]);
-        wait_until("the container has gone down and come back", Duration::from_secs(60), || {
+        wait_until("the container has gone down and come back", Duration::from_mins(1), || {
             self.boot().is_some_and(|now| Some(now) != before)
         });
         self.wait_until_up();
@@ -149,7 +149,7 @@ impl Container<'_> {
 
     /// Waits until its init system has nothing more to do and its web server runs.
     pub fn wait_until_up(&self) {
-        wait_until("the container is up", Duration::from_secs(60), || match self.definition.base {
+        wait_until("the container is up", Duration::from_mins(1), || match self.definition.base {
             Base::Systemd => {
                 let state = self.exec(["systemctl", "is-system-running"]);
                 matches!(String::from_utf8_lossy(&state.stdout).trim(), "running" | "degraded")

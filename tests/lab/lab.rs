@@ -139,6 +139,11 @@ impl Lab {
         self.run.folder.join("pve").join(path)
     }
 
+    /// The run's control group.
+    pub fn cgroup(&self) -> &Path {
+        &self.run.cgroup
+    }
+
     /// Takes a node's API down.
     pub fn stop_api(&mut self, node: &str) {
         let (stopped, kept) = self.apis.drain(..).partition(|(name, _)| name == node);

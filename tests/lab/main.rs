@@ -6,6 +6,7 @@
 
 mod cluster;
 mod container;
+mod ground;
 mod lab;
 mod node;
 mod packages;
@@ -26,6 +27,9 @@ fn main() -> ExitCode {
     if name == run::JANITOR {
         let cleaned = rest.first().map(|folder| run::janitor(Path::new(folder)));
         return if matches!(cleaned, Some(Ok(()))) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    if name == ground::VICTIM {
+        ground::victim();
     }
     standin::run(name, &rest).unwrap_or_else(tests)
 }
