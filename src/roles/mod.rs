@@ -3,5 +3,7 @@
 
 pub mod agent;
 pub mod client;
+pub mod config;
 pub mod hub;
+pub mod logging;
 pub mod pve_agent;
