@@ -182,7 +182,9 @@ impl Backend for Containers {
         let errors = String::from_utf8_lossy(&output.stderr);
         let mut lines: Vec<&str> = errors.lines().filter(|line| !line.is_empty()).collect();
         let last = lines.pop().unwrap_or("pct failed").to_owned();
-        lines.into_iter().for_each(|line| log.line(line));
+        for line in lines {
+            log.line(line);
+        }
         Err(last)
     }
 }

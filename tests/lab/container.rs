@@ -142,11 +142,6 @@ impl Container<'_> {
         self.wait_until_up();
     }
 
-    /// Pulls its plug.
-    pub fn stop(&self) -> io::Result<()> {
-        run(self.node.command("pct").args(["stop", &self.id()]))
-    }
-
     /// Waits until its init system has nothing more to do and its web server runs.
     pub fn wait_until_up(&self) {
         wait_until("the container is up", Duration::from_mins(1), || match self.definition.base {

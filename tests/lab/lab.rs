@@ -111,6 +111,18 @@ impl Lab {
         self.nodes.iter().find(|node| node.name == name).unwrap_or_else(|| panic!("no node {name}"))
     }
 
+    /// A node, or the driver by its name.
+    pub fn node_or_driver(&self, name: &str) -> &Node {
+        if name == self.driver.name { &self.driver } else { self.node(name) }
+    }
+
+    /// Starts something on a node or on the driver that runs as long as that does.
+    pub fn spawn_helper(&mut self, name: &str, command: &mut Command) {
+        let mut all = self.nodes.iter_mut().chain([&mut self.driver]);
+        let node = all.find(|node| node.name == name).unwrap_or_else(|| panic!("no node {name}"));
+        node.spawn_helper(command).expect("nsenter can be run");
+    }
+
     /// The machine that the hub and the operator are on.
     pub fn driver(&self) -> &Node {
         &self.driver
@@ -118,7 +130,7 @@ impl Lab {
 
     /// Where nodes and containers reach the hub.
     pub fn hub_address(&self) -> Ipv4Addr {
-        DRIVER
+        self.driver.address
     }
 
     /// A command of the product on the hub's machine.

@@ -1,6 +1,6 @@
 //! All tests of the lab, by name.
 
-use super::{ground, recorded};
+use super::{ground, product, recorded};
 
 /// A test by name.
 pub type Story = (&'static str, fn());
@@ -15,4 +15,10 @@ pub const ALL: &[Story] = &[
     ("ground::a_killed_run_leaves_nothing", ground::a_killed_run_leaves_nothing),
     ("recorded::fixture_is_what_was_recorded", recorded::fixture_is_what_was_recorded),
     ("recorded::commands_answer_as_recorded", recorded::commands_answer_as_recorded),
+];
+
+/// Those that wait for the product to serve; `-- --ignored` runs them.
+pub const WAITING: &[Story] = &[
+    ("product::a_sentence_restarts_nginx", product::a_sentence_restarts_nginx),
+    ("product::a_question_leaves_nothing_behind", product::a_question_leaves_nothing_behind),
 ];
