@@ -18,13 +18,15 @@ pub fn expand(words: Vec<OsString>, override_name: Option<String>) -> Result<Vec
     let mut words = words.into_iter();
     let called = words.next().unwrap_or_default();
     let name = override_name.unwrap_or_else(|| {
-        Path::new(&called).file_name().map_or_else(|| "remotectl".to_owned(), |name| name.to_string_lossy().into_owned())
+        Path::new(&called)
+            .file_name()
+            .map_or_else(|| "remotectl".to_owned(), |name| name.to_string_lossy().into_owned())
     });
     let rest: Vec<OsString> = words.collect();
     let mut expanded = vec![OsString::from("remotectl")];
     if let Some((role, default)) = role_of(&name)? {
         expanded.push(role.into());
-        if rest.first().is_none_or(|first| is_option(first)) {
+        if rest.first().is_none_or(is_option) {
             expanded.push(default.into());
         }
     }

@@ -158,7 +158,10 @@ mod tests {
 
     #[test]
     fn what_is_typed_stays_inside_its_part_of_the_path() {
-        assert_eq!(listing("guests", "tag=web and not name=ü"), "/api/v1/guests?selector=tag%3Dweb%20and%20not%20name%3D%C3%BC");
+        assert_eq!(
+            listing("guests", "tag=web and not name=ü"),
+            "/api/v1/guests?selector=tag%3Dweb%20and%20not%20name%3D%C3%BC"
+        );
         assert_eq!(plan_path("../operators?x#", "/deny"), "/api/v1/plans/..%2Foperators%3Fx%23/deny");
     }
 

@@ -151,7 +151,10 @@ mod tests {
         let socket = directory.path().join("hub.sock");
         let remote = Remote::new(&Place::Socket(socket.clone())).unwrap();
         let failure = remote.call("GET", "/api/v1/hub", None).unwrap_err();
-        assert_eq!(failure.message, format!("the hub at {} does not answer: No such file or directory", socket.display()));
+        assert_eq!(
+            failure.message,
+            format!("the hub at {} does not answer: No such file or directory", socket.display())
+        );
         assert_eq!(failure.details, ["tried for 0.0 s; nothing was sent"]);
         assert_eq!(failure.exit, Exit::Unreachable);
         assert!(failure.help.unwrap().starts_with("is it running?"));

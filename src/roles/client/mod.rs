@@ -1,8 +1,6 @@
 //! The client: every command that talks to a hub. What is printed, and how the operator is asked, is the floor above.
 
 pub mod api;
-#[cfg(test)]
-pub mod fake;
 mod http;
 pub mod login;
 pub mod sse;
@@ -42,4 +40,9 @@ pub fn connect(prefer: Prefer) -> Result<Hub, Failure> {
             .help("`remotectl login STRING`, with what `remotectl hub operator add NAME` prints on the hub's machine")
             .exit(Exit::Unreachable)),
     }
+}
+
+/// The way to the hub of one login.
+pub fn connect_to(login: login::Login) -> Result<Hub, Failure> {
+    Ok(Hub::new(http::Remote::new(&login::Place::Login(login))?))
 }

@@ -27,7 +27,8 @@ impl Events {
         loop {
             let mut line = Vec::new();
             let room = u64::try_from(EVENT_LIMIT - data.len()).unwrap_or_default() + 2;
-            let read = (&mut self.reader).take(room).read_until(b'\n', &mut line).map_err(|error| lost(&error.to_string()))?;
+            let read =
+                (&mut self.reader).take(room).read_until(b'\n', &mut line).map_err(|error| lost(&error.to_string()))?;
             let complete = line.ends_with(b"\n");
             if read == 0 || (!complete && line.len() < EVENT_LIMIT - data.len()) {
                 return Ok(None);
