@@ -29,3 +29,13 @@ impl Default for Task<'_> {
 pub fn perform(op: &Op, _task: &Task) -> Outcome {
     Outcome::rejected(format!("this agent can't do {} yet", op.name()))
 }
+
+/// This machine's global addresses.
+pub fn addresses() -> Vec<std::net::IpAddr> {
+    Vec::new()
+}
+
+/// What this machine is.
+pub fn facts() -> crate::model::facts::Facts {
+    crate::model::facts::Facts::default()
+}
