@@ -184,7 +184,7 @@ mod tests {
     use serde_json::{Value, json};
     use std::{cell::RefCell, collections::HashMap};
 
-    const RECORDED: &str = include_str!("../../tests/fixtures/pve/cli.jsonl");
+    const RECORDED: &str = include_str!("../../tests/fixtures/pve/client/cli.jsonl");
 
     /// Answers lists from what it has been told to make, and as recorded from a genuine one.
     #[derive(Default)]

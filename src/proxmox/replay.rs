@@ -21,8 +21,8 @@ use crate::{
 use serde_json::Value;
 use std::{collections::VecDeque, path::PathBuf, sync::Mutex, time::Duration};
 
-const HTTP: &str = include_str!("../../tests/fixtures/pve/http.jsonl");
-const CLI: &str = include_str!("../../tests/fixtures/pve/cli.jsonl");
+const HTTP: &str = include_str!("../../tests/fixtures/pve/client/http.jsonl");
+const CLI: &str = include_str!("../../tests/fixtures/pve/client/cli.jsonl");
 
 /// One recorded exchange.
 #[derive(Debug, Clone)]
