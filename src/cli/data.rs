@@ -197,8 +197,8 @@ mod tests {
             "log": [{"time": "", "who": "cron[1]", "text": "hi", "priority": ""}], "motd": "two\nlines", "none": null});
         insta::assert_snapshot!(shown(&Op::SystemInfo {}, &info), @"
           hostname   web
+          os         id ubuntu, version 24.04
           addresses  10.0.0.1, fd00::1
-          os  id ubuntu, version 24.04
         cron[1]: hi
         two
         lines

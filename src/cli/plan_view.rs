@@ -187,7 +187,6 @@ mod tests {
           vm/201 docker-host    pve2    Ubuntu 24.04
         Undo: agent.remove.
         not possible: no pve-agent answers on pve2
-        not possible: no pve-agent answers on pve2
         guest.start           ct/121 wiki on pve3          low
         Undo: guest.shutdown.
         guest.migrate pve3    ct/118 web-server on pve1    high: medium, +1 production

@@ -75,9 +75,16 @@ fn a_yes_carries_it_out() {
     let hub = hub(&restart(), PlanState::Done, &[good()], &[]);
     let seen = run(&hub, "?\ny\n", true, &Consent::default(), false);
     assert_eq!(seen.ended, Ok(Exit::Done));
-    insta::assert_snapshot!(seen.out, @"");
+    insta::assert_snapshot!(seen.out, @"  ✓ ct/118 web-server    nginx restarted, pid 812 → 4410, active 3 s    1.4 s");
     let err = seen.err.replace(restart().digest.as_str(), "DIGEST");
-    insta::assert_snapshot!(err, @"");
+    insta::assert_snapshot!(err, @"
+      service.restart nginx    ct/118 web-server on pve1    high: medium, +1 production
+      Interrupts nginx on web-server for a moment. Nothing to undo.
+    Carry out? [y/N/?]   service.restart nginx    ct/118 web-server on pve1    high: medium, +1 production
+      Interrupts nginx on web-server for a moment. Nothing to undo.
+      plan 7Q2K by grammar, digest DIGEST
+    Carry out? [y/N/?] Done. Plan 7Q2K.
+    ");
     let asked = hub.asked();
     assert!(asked[1].starts_with("GET /api/v1/guests?selector=vmid%3D118"), "{asked:?}");
     assert!(asked[2].starts_with("POST /api/v1/plans/7Q2K/approve {\"digest\":"), "{asked:?}");
@@ -121,8 +128,18 @@ fn failures_say_what_to_do_and_count() {
     let hub = hub(&view, PlanState::PartlyFailed, &[good(), bad], &[]);
     let seen = run(&hub, "", false, &Consent { yes: true, typed: None }, false);
     assert_eq!(seen.ended, Ok(Exit::Partly));
-    insta::assert_snapshot!(seen.out, @"");
-    insta::assert_snapshot!(seen.err, @"");
+    insta::assert_snapshot!(seen.out, @"
+    ✓ ct/118 web-server    nginx restarted, pid 812 → 4410, active 3 s    1.4 s
+    ✗ ct/140 gitea         no space left on /    1.4 s
+    ");
+    insta::assert_snapshot!(seen.err, @"
+      service.reload ssh    2 containers    medium: low, +1 production
+        ct/118 web-server    pve1    Ubuntu 24.04
+        ct/140 gitea         pve3    Debian 13
+      Nothing to undo.
+    1 of 2 done. Plan 7Q2K.
+    help: free space on ct/140
+    ");
 }
 
 #[test]
