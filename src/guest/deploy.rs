@@ -33,10 +33,8 @@ pub struct Deployment<'a> {
     pub executable: Executable<'a>,
     /// The hub's addresses, best first: `10.0.0.5:8443`.
     pub hubs: &'a [String],
-    /// The hub's id.
-    pub hub_id: &'a str,
-    /// SHA-256 of the hub's CA certificate.
-    pub fingerprint: &'a str,
+    /// A join string without a token: by what the new agent knows the hub.
+    pub join: &'a str,
 }
 
 /// Registers at the hub what the guest has made: supplied by the pve-agent, which alone can vouch for its guests.
@@ -203,13 +201,9 @@ impl Context<'_> {
 
     fn install(&mut self) -> Result<String, StepError> {
         self.go_on()?;
-        let mut args = vec!["agent", "install", "--no-start", "--json"];
+        let mut args = vec!["agent", "install", "--no-start", "--json", "--join", self.deployment.join];
         // The addresses that it reaches come first, the others stay known: networks change.
-        let reached = self.reached.iter().map(|hub| hub.address.as_str());
-        let others = self.deployment.hubs.iter().map(String::as_str);
-        let others = others.filter(|hub| !self.reached.iter().any(|reached| reached.address == *hub));
-        args.extend(reached.chain(others).flat_map(|hub| ["--hub", hub]));
-        args.extend(["--hub-id", self.deployment.hub_id, "--fingerprint", self.deployment.fingerprint]);
+        args.extend(self.reached.iter().flat_map(|hub| ["--hub", hub.address.as_str()]));
         let finished = self.call(&args, SHORT * 2)?;
         let parsed: Result<Installed, _> = serde_json::from_slice(&finished.stdout);
         let (Ok(installed), true) = (parsed, finished.success()) else {

@@ -117,14 +117,8 @@ impl Report for Lines {
 fn deploy_into(fake: &Fake, attest: &Register, report: &dyn Report) -> (Outcome, Vec<String>) {
     let (binary, log) = (Binary::new(), MemoryLog::default());
     let (target, hubs) = (Target::ct(101), ["10.0.0.5:8443".to_owned(), "192.0.2.1:8443".to_owned()]);
-    let deployment = Deployment {
-        command: "c1",
-        target: &target,
-        executable: binary.executable(),
-        hubs: &hubs,
-        hub_id: "h1",
-        fingerprint: "ff",
-    };
+    let deployment =
+        Deployment { command: "c1", target: &target, executable: binary.executable(), hubs: &hubs, join: "rctl1.x" };
     let outcome = deploy(deployment, fake, attest, &log, &Task { report, ..Task::default() });
     (outcome, log.rows())
 }
@@ -147,7 +141,7 @@ fn an_agent_goes_in_and_nothing_but_it_stays() {
     wanted.write("/etc/remotectl", b"", 0o700);
     assert_eq!(fake.files(), wanted, "the staged executable is gone");
     let install = fake.calls().into_iter().find(|call| call.contains(&"--no-start".to_owned())).unwrap().join(" ");
-    let hubs = "--hub 10.0.0.5:8443 --hub 192.0.2.1:8443 --hub-id h1 --fingerprint ff";
+    let hubs = "--join rctl1.x --hub 10.0.0.5:8443";
     assert!(install.ends_with(hubs), "reached ones first, strangers never: {install}");
 }
 
@@ -261,14 +255,8 @@ fn cancelling_takes_back_what_there_is() {
     }));
     let (before, binary, target) = (fake.files(), Binary::new(), Target::ct(101));
     let hubs = ["10.0.0.5:8443".to_owned()];
-    let deployment = Deployment {
-        command: "c",
-        target: &target,
-        executable: binary.executable(),
-        hubs: &hubs,
-        hub_id: "h",
-        fingerprint: "f",
-    };
+    let deployment =
+        Deployment { command: "c", target: &target, executable: binary.executable(), hubs: &hubs, join: "rctl1.x" };
     let task = Task { cancel, ..Task::default() };
     let outcome = deploy(deployment, &fake, &Register::default(), &MemoryLog::default(), &task);
     assert_eq!(

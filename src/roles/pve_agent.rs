@@ -15,6 +15,7 @@ use crate::{
         remove::remove,
         saga::MemoryLog,
         staging::Executable,
+        transport::Transport,
     },
     host::{self, facts},
     link::{
@@ -59,13 +60,8 @@ pub fn run(config: Option<PathBuf>) -> Result<(), Failure> {
     let (link, party) = home.link()?;
     let (attesting, _) = home.link()?;
     let client = client(&home)?;
-    let worker = PveWorker {
-        client,
-        attesting,
-        known: Mutex::default(),
-        told: Mutex::default(),
-        host: HostWorker::default(),
-    };
+    let worker =
+        PveWorker { client, attesting, known: Mutex::default(), told: Mutex::default(), host: HostWorker::default() };
     home.run(link, party, Arc::new(worker))
 }
 
@@ -75,7 +71,8 @@ pub fn install(options: &InstallOptions) -> Result<(), Failure> {
         return install_as(AgentRole::PveAgent, options);
     }
     let home = Home::find(AgentRole::PveAgent, None);
-    let token = credential::install_credential(&credential::System, &facts::hostname()).map_err(|error| no_credential(&error))?;
+    let token = credential::install_credential(&credential::System, &facts::hostname())
+        .map_err(|error| no_credential(&error))?;
     let installed = keep(&home, &token).and_then(|()| install_as(AgentRole::PveAgent, options));
     if installed.is_err() && !home.config.exists() {
         take_back()?;
@@ -128,8 +125,10 @@ fn keep(home: &Home, token: &Token) -> Result<(), Failure> {
 
 fn client(home: &Home) -> Result<Client, Failure> {
     let help = "remotectl pve-agent install --join STRING";
-    let text = files::read_text(&token_file(home)).map_err(|error| Failure::of("reading the credential", &error).help(help))?;
-    let token: Token = serde_json::from_str(&text).map_err(|error| Failure::of("reading the credential", &error).help(help))?;
+    let text = files::read_text(&token_file(home))
+        .map_err(|error| Failure::of("reading the credential", &error).help(help))?;
+    let token: Token =
+        serde_json::from_str(&text).map_err(|error| Failure::of("reading the credential", &error).help(help))?;
     let access = Access { address: API.to_owned(), verify: Verify::AuthorityFile(PathBuf::from(AUTHORITY)), token };
     Client::connect(&access).map_err(|error| Failure::new(chain(&error)).help(error.help()))
 }
@@ -148,7 +147,7 @@ impl Worker for PveWorker {
         let target = &command.target;
         match &command.work {
             Work::Echo => Outcome::success("the pve-agent answers"),
-            Work::Perform { op: Op::AgentRemove {} } => self.inside(target, |transport| remove(transport, target, &task)),
+            Work::Perform { op: Op::AgentRemove {} } => inside(target, |transport| remove(transport, target, &task)),
             Work::Perform { op } if policy::runs(op) == Runs::Pve => {
                 let outcome = proxmox::perform(&self.client, op, target, &task);
                 if let Some(vmid) = target.vmid() {
@@ -157,12 +156,15 @@ impl Worker for PveWorker {
                 outcome
             }
             Work::Perform { op } => host::perform(op, &task),
-            Work::Once { op } => self.inside(target, |transport| once(transport, &executable(), op, target, &task)),
-            Work::Deploy { order } => self.inside(target, |transport| {
+            Work::Once { op } => {
+                inside(target, |transport| once(transport, &as_executable(&executable()), op, target, &task))
+            }
+            Work::Deploy { order } => inside(target, |transport| {
+                let executable = executable();
                 let deployment = Deployment {
                     command: &command.id,
                     target,
-                    executable: executable(),
+                    executable: as_executable(&executable),
                     hubs: &order.addresses,
                     join: &order.join,
                 };
@@ -197,21 +199,25 @@ impl Worker for PveWorker {
     }
 }
 
-impl PveWorker {
-    /// Does something inside a guest of this node.
-    fn inside(&self, target: &Target, act: impl FnOnce(&dyn crate::guest::transport::Transport) -> Outcome) -> Outcome {
-        match &target.what {
-            What::Guest(GuestKind::Ct, vmid) => act(&Pct::new(*vmid)),
-            What::Guest(GuestKind::Vm, _) => Outcome::rejected(format!("{target}: virtual machines are not reached from their node yet"))
-                .with_help("remotectl hub join-token, then `remotectl agent install --join …` inside it"),
-            _ => Outcome::rejected(format!("{target} is no guest")),
+/// Does something inside a guest of this node.
+fn inside(target: &Target, act: impl FnOnce(&dyn Transport) -> Outcome) -> Outcome {
+    match &target.what {
+        What::Guest(GuestKind::Ct, vmid) => act(&Pct::new(*vmid)),
+        What::Guest(GuestKind::Vm, _) => {
+            Outcome::rejected(format!("{target}: virtual machines are not reached from their node yet"))
+                .with_help("remotectl hub join-token, then `remotectl agent install --join …` inside it")
         }
+        _ => Outcome::rejected(format!("{target} is no guest")),
     }
 }
 
 /// This very executable, as it runs: the file that it was started from may be another by now.
-fn executable() -> Executable<'static> {
-    Executable { path: Path::new("/proc/self/exe"), version: env!("CARGO_PKG_VERSION"), arch: std::env::consts::ARCH }
+fn executable() -> PathBuf {
+    PathBuf::from(format!("/proc/{}/exe", std::process::id()))
+}
+
+fn as_executable(path: &Path) -> Executable<'_> {
+    Executable { path, version: env!("CARGO_PKG_VERSION"), arch: std::env::consts::ARCH }
 }
 
 /// Vouches for a key that was read out of a guest of this node, in the name of one running deployment.

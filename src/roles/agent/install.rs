@@ -23,6 +23,8 @@ use crate::{
 pub struct InstallOptions {
     /// `--join STRING`: with a token the agent joins by it; without one a node will attest it.
     pub join: Option<String>,
+    /// `--hub HOST:PORT`, repeated: addresses to try before those of the join string.
+    pub hubs: Vec<String>,
     /// `--no-start`: everything but the start; prints the public key.
     pub no_start: bool,
     /// `--finish`: only start what `--no-start` has installed, and wait.
@@ -55,7 +57,8 @@ pub fn install_as(role: AgentRole, options: &InstallOptions) -> Result<(), Failu
     if made.is_err() && fresh {
         // The failure that matters is the first; what can't be taken back is told beside it.
         if let Err(error) = install::uninstall(place(role), true) {
-            return made.map_err(|failure| failure.detail(format!("and it could not be taken back: {}", chain(&error))));
+            return made
+                .map_err(|failure| failure.detail(format!("and it could not be taken back: {}", chain(&error))));
         }
     }
     made
@@ -64,7 +67,9 @@ pub fn install_as(role: AgentRole, options: &InstallOptions) -> Result<(), Failu
 fn pointer(role: AgentRole, options: &InstallOptions) -> Result<Pointer, Failure> {
     let help = format!("on the hub: remotectl hub join-token --role {}", role.as_str());
     let text = options.join.as_ref().ok_or_else(|| Failure::usage("--join STRING is missing").help(help.clone()))?;
-    let pointer: Pointer = text.parse().map_err(|error| Failure::of("--join", &error).exit(crate::model::Exit::Usage).help(help.clone()))?;
+    let pointer: Pointer = text
+        .parse()
+        .map_err(|error| Failure::of("--join", &error).exit(crate::model::Exit::Usage).help(help.clone()))?;
     if pointer.token.is_none() && !options.no_start {
         return Err(Failure::usage("that join string has no token, and nobody attests this agent").help(help));
     }
@@ -73,9 +78,13 @@ fn pointer(role: AgentRole, options: &InstallOptions) -> Result<Pointer, Failure
 
 fn make(home: &Home, mut pointer: Pointer, options: &InstallOptions) -> Result<(), Failure> {
     let token = pointer.token.take();
+    let named = std::mem::take(&mut pointer.addresses);
+    let others = named.into_iter().filter(|address| !options.hubs.contains(address));
+    pointer.addresses = options.hubs.iter().cloned().chain(others).collect();
     let key = home.key()?;
     home.configure(&Settings { hub: pointer.to_string(), generation: 1 })?;
-    let service = install::install(&Service::of_this_executable(place(home.role))).map_err(|error| not_installed(&error))?;
+    let service =
+        install::install(&Service::of_this_executable(place(home.role))).map_err(|error| not_installed(&error))?;
     service.notes.iter().for_each(|note| eprintln!("note: {note}"));
     if let Some(token) = token {
         join(home, token)?;
@@ -96,7 +105,8 @@ fn join(home: &Home, token: String) -> Result<(), Failure> {
     let (link, _) = home.link()?;
     let name = facts::hostname();
     if !is_name(&name) {
-        return Err(Failure::new(format!("`{name}` is no name that the hub could call this machine by")).help("hostnamectl set-hostname NAME"));
+        return Err(Failure::new(format!("`{name}` is no name that the hub could call this machine by"))
+            .help("hostnamectl set-hostname NAME"));
     }
     let target = match home.role {
         AgentRole::PveAgent => Target::node(name),
@@ -119,7 +129,11 @@ fn finish(home: &Home, options: &InstallOptions) -> Result<(), Failure> {
     install::start(place(home.role)).map_err(|error| not_installed(&error))?;
     let standing = home.wait_connected(options.wait)?;
     let Standing { agent, hub, pid, .. } = &standing;
-    print(options.json, &standing, &format!("{agent} runs as remotectl-{}, pid {pid}; hub {hub} answers", home.role.as_str()))
+    print(
+        options.json,
+        &standing,
+        &format!("{agent} runs as remotectl-{}, pid {pid}; hub {hub} answers", home.role.as_str()),
+    )
 }
 
 fn print(json: bool, value: &impl serde::Serialize, line: &str) -> Result<(), Failure> {
@@ -157,8 +171,12 @@ fn not_installed(error: &InstallError) -> Failure {
 fn not_joined(role: AgentRole, error: &LinkError) -> Failure {
     let failure = Failure::of("joining", error);
     match error {
-        LinkError::Http(HttpError::Connect { .. }) => failure.help("can this machine reach the hub's address? is the join string of this hub?"),
-        LinkError::Refused { status: 403, .. } => failure.help(format!("a new one, on the hub: remotectl hub join-token --role {}", role.as_str())),
+        LinkError::Http(HttpError::Connect { .. }) => {
+            failure.help("can this machine reach the hub's address? is the join string of this hub?")
+        }
+        LinkError::Refused { status: 403, .. } => {
+            failure.help(format!("a new one, on the hub: remotectl hub join-token --role {}", role.as_str()))
+        }
         _ => failure.help("the hub's log says more: journalctl -u remotectl-hub"),
     }
 }
