@@ -6,4 +6,5 @@ pub mod client;
 pub mod config;
 pub mod hub;
 pub mod logging;
+pub mod membership;
 pub mod pve_agent;

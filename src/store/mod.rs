@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(good.await.unwrap(), 1);
         assert!(bad.await.is_err());
         let count =
-            |connection: &Connection| Ok(connection.query_row("SELECT count(*) FROM meta", [], |row| row.get(0))?);
+            |connection: &Connection| Ok(connection.query_row("SELECT count(*) FROM meta", [], |row| row.get::<_, i64>(0))?);
         assert_eq!(store.read(count).unwrap(), 1_i64);
     }
 

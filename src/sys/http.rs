@@ -7,6 +7,7 @@ use super::{
 };
 use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
 use std::{
+    cell::RefCell,
     fmt,
     io::{self, Read, Write},
     net::{TcpStream, ToSocketAddrs as _},
@@ -83,6 +84,8 @@ impl HttpError {
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
+    /// The reason phrase as it was sent, which Proxmox puts its messages into; often empty.
+    pub reason: String,
     /// Headers, names in lower case.
     pub headers: Vec<(String, String)>,
     /// The body, at most 8 MiB.
@@ -143,7 +146,9 @@ impl Http {
         body: &[u8],
         timeout: Duration,
     ) -> Result<Reply, HttpError> {
+        REASON.take();
         let response = self.call(method, path, headers, body, Some(timeout))?;
+        let reason = REASON.take();
         let status = response.status().as_u16();
         let header = |(name, value): (&ureq::http::HeaderName, &ureq::http::HeaderValue)| {
             (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
@@ -151,7 +156,7 @@ impl Http {
         let headers = response.headers().iter().map(header).collect();
         let body =
             response.into_body().into_with_config().limit(BODY_LIMIT).read_to_vec().map_err(|error| lost(&error))?;
-        Ok(Reply { status, headers, body })
+        Ok(Reply { status, reason, headers, body })
     }
 
     /// Sends a request and gives the status and the body as it comes; no time limit on the body.
@@ -271,7 +276,7 @@ impl Connector for Connect {
         };
         let socket = opened.map_err(|error| ureq::Error::Other(Box::new(error)))?;
         let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Some(Wire { socket, buffers }))
+        Ok(Some(Wire { socket, buffers, status_line_next: false }))
     }
 }
 
@@ -374,9 +379,28 @@ impl Socket {
     }
 }
 
+thread_local! {
+    /// The reason phrase of the answer that this thread is reading: ureq does its I/O in the calling thread, and drops it.
+    static REASON: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
 struct Wire {
     socket: Socket,
     buffers: LazyBuffers,
+    /// Whether the next input begins with a status line.
+    status_line_next: bool,
+}
+
+impl Wire {
+    fn note_reason(&mut self) {
+        let input = self.buffers.input();
+        if let Some(end) = input.iter().position(|byte| *byte == b'\n') {
+            let line = String::from_utf8_lossy(&input[..end]);
+            let reason = line.trim_end().splitn(3, ' ').nth(2).unwrap_or_default().to_owned();
+            REASON.set(reason);
+            self.status_line_next = false;
+        }
+    }
 }
 
 impl fmt::Debug for Wire {
@@ -391,6 +415,7 @@ impl Transport for Wire {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        self.status_line_next = true;
         self.socket.set_timeouts(limit(timeout))?;
         self.socket.write_all(&self.buffers.output()[..amount]).map_err(|error| timed(error, timeout))
     }
@@ -399,6 +424,9 @@ impl Transport for Wire {
         self.socket.set_timeouts(limit(timeout))?;
         let read = self.socket.read(self.buffers.input_append_buf()).map_err(|error| timed(error, timeout))?;
         self.buffers.input_appended(read);
+        if self.status_line_next {
+            self.note_reason();
+        }
         Ok(read > 0)
     }
 
@@ -423,5 +451,31 @@ fn timed(error: io::Error, timeout: NextTimeout) -> ureq::Error {
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ureq::Error::Timeout(timeout.reason),
         _ => ureq::Error::Io(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{io::BufRead as _, os::unix::net::UnixListener, thread};
+
+    #[test]
+    fn the_reason_phrase_is_kept_also_on_a_kept_connection() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let server = thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut lines = io::BufReader::new(socket.try_clone().unwrap()).lines();
+            for answer in ["401 No ticket", "500 CT 101 not running", "200"] {
+                while !lines.next().unwrap().unwrap().is_empty() {}
+                write!(socket, "HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n").unwrap();
+            }
+        });
+        let http = Http::new(&Endpoint::Unix(path)).unwrap();
+        let get = || http.send("GET", "/", &[], b"", Duration::from_secs(10)).unwrap();
+        let replies = [get(), get(), get()].map(|reply| (reply.status, reply.reason));
+        assert_eq!(replies, [(401, "No ticket".into()), (500, "CT 101 not running".into()), (200, String::new())]);
+        server.join().unwrap();
     }
 }

@@ -9,4 +9,6 @@ pub mod http;
 pub mod process;
 pub mod random;
 pub mod secret;
+pub mod task;
+pub mod text;
 pub mod tls;
