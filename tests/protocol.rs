@@ -49,7 +49,10 @@ fn what_needs_an_approval_does_not_run_without_one() {
     let plan = hub.plan("exec.run", "host/box", &[("command", "touch /nowhere/x")]);
     assert!(plan.confirm);
     let failure: Failure = hub.execute(&plan).unwrap_err();
-    assert_eq!((failure.exit, failure.help.as_deref()), (Exit::Denied, Some(&*format!("remotectl approve {}", plan.id))));
+    assert_eq!(
+        (failure.exit, failure.help.as_deref()),
+        (Exit::Denied, Some(&*format!("remotectl approve {}", plan.id)))
+    );
     assert!(agent.performed().is_empty());
     hub.approve(&plan).unwrap();
     hub.execute(&plan).unwrap();

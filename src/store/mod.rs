@@ -228,8 +228,9 @@ mod tests {
         });
         assert_eq!(good.await.unwrap(), 1);
         assert!(bad.await.is_err());
-        let count =
-            |connection: &Connection| Ok(connection.query_row("SELECT count(*) FROM meta", [], |row| row.get::<_, i64>(0))?);
+        let count = |connection: &Connection| {
+            Ok(connection.query_row("SELECT count(*) FROM meta", [], |row| row.get::<_, i64>(0))?)
+        };
         assert_eq!(store.read(count).unwrap(), 1_i64);
     }
 
