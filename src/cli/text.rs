@@ -32,6 +32,7 @@ pub fn block(text: &str) -> String {
 
 /// Serialised JSON whose strings keep every character, the dangerous ones as `\uXXXX`.
 pub fn json(serialised: &str) -> Cow<'_, str> {
+    use std::fmt::Write as _;
     if !serialised.chars().any(|letter| dangerous(letter) && letter != '\n') {
         return Cow::Borrowed(serialised);
     }
@@ -40,7 +41,7 @@ pub fn json(serialised: &str) -> Cow<'_, str> {
         if dangerous(letter) {
             let mut units = [0; 2];
             for unit in letter.encode_utf16(&mut units) {
-                clean.push_str(&format!("\\u{unit:04x}"));
+                let _ = write!(clean, "\\u{unit:04x}");
             }
         } else {
             clean.push(letter);

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of it")]
 #![allow(clippy::disallowed_methods, reason = "tests start the program that they test")]
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 use remotectl::{
     link::{

@@ -6,6 +6,7 @@ use super::{config, logging};
 use crate::{
     api::{self, server::Server},
     engine::{Engine, Identity, Parts},
+    host,
     link::{PROTOCOL, join::Pointer},
     llm::grammar::Grammar,
     model::{Failure, Policy, messages::HubInfo},
@@ -19,7 +20,7 @@ use data::Data;
 use serde::Deserialize;
 use std::{
     io::ErrorKind,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -263,8 +264,8 @@ fn advertised(bound: &[SocketAddr]) -> Vec<String> {
     let mut all = Vec::new();
     for address in bound {
         if address.ip().is_unspecified() {
-            let own = crate::host::addresses();
-            all.extend(own.iter().map(|ip| SocketAddr::new(*ip, address.port()).to_string()));
+            let own = host::facts::addresses().into_iter().filter_map(|text| text.parse::<IpAddr>().ok());
+            all.extend(own.map(|ip| SocketAddr::new(ip, address.port()).to_string()));
         } else {
             all.push(address.to_string());
         }
