@@ -75,6 +75,11 @@ pub fn create_directory(path: &Path, mode: u32) -> Result<(), FileError> {
     fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(failed("creating", path))
 }
 
+/// Opens a file for appending, for its owner alone; makes it where there is none.
+pub fn open_append(path: &Path) -> Result<File, FileError> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(failed("opening", path))
+}
+
 /// Takes a file away; one that is not there is no error.
 pub fn remove(path: &Path) -> Result<(), FileError> {
     match fs::remove_file(path) {

@@ -1,0 +1,465 @@
+//! What was typed, and nothing more: parsing never acts and never looks anywhere. `calls` says what it means.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// An AI-powered remote control for Proxmox VE, with agents that deploy themselves.
+#[derive(Debug, Parser)]
+#[command(
+    name = "remotectl",
+    version,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  remotectl ask \"restart the web server\"\n  remotectl guests tag=web\n  remotectl run service.status ct/118 service=nginx"
+)]
+pub struct LowArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Every command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Plans a sentence, asks where it must, carries it out and answers
+    #[command(after_help = "Example:\n  remotectl ask \"deploy the agent to all Ubuntu containers\"")]
+    Ask(AskArgs),
+    /// Shows what would be done; nothing is done
+    #[command(
+        after_help = "Examples:\n  remotectl plan \"restart the web server\"\n  remotectl plan --inventory homelab.json --json \"stop nginx on web-staging\""
+    )]
+    Plan(PlanArgs),
+    /// Carries out one operation without language, under the same policy
+    #[command(
+        after_help = "Examples:\n  remotectl run service.restart ct/118 service=nginx\n  remotectl run exec.run \"tag=web and type=ct\" command=\"df -h /\""
+    )]
+    Run(RunArgs),
+    /// Lists containers and virtual machines, and which of them have an agent
+    #[command(after_help = "Example:\n  remotectl guests \"tag=web and not node=pve3\"")]
+    Guests(ListArgs),
+    /// Lists the Proxmox nodes
+    #[command(after_help = "Example:\n  remotectl nodes")]
+    Nodes(ListArgs),
+    /// Lists the agents that the hub knows
+    #[command(after_help = "Example:\n  remotectl agents --json")]
+    Agents(ListArgs),
+    /// Installs the agent into guests, or the pve-agent onto nodes
+    #[command(after_help = "Examples:\n  remotectl deploy ct/119\n  remotectl deploy \"os=ubuntu and type=ct\"")]
+    Deploy(SelectArgs),
+    /// Takes the agent out of guests and nodes again
+    #[command(after_help = "Example:\n  remotectl remove ct/119")]
+    Remove(SelectArgs),
+    /// Says yes to a plan and carries it out
+    #[command(after_help = "Example:\n  remotectl approve 7Q2K")]
+    Approve(ApproveArgs),
+    /// Says no to a plan
+    #[command(after_help = "Example:\n  remotectl deny 7Q2K")]
+    Deny(PlanIdArgs),
+    /// Stops a plan that is under way
+    #[command(after_help = "Example:\n  remotectl cancel 7Q2K")]
+    Cancel(PlanIdArgs),
+    /// Shows a plan with its results
+    #[command(after_help = "Example:\n  remotectl show 7Q2K --json")]
+    Show(PlanIdArgs),
+    /// Lists the plans of late, newest first
+    #[command(after_help = "Example:\n  remotectl history --limit 5")]
+    History(HistoryArgs),
+    /// Keeps the way to a hub, from the string that `hub operator add` prints there
+    #[command(after_help = "Example:\n  remotectl login rctl1.eyJhZGRyZXNzZXMi…")]
+    Login(LoginArgs),
+    /// Forgets the hub again
+    #[command(after_help = "Example:\n  remotectl logout")]
+    Logout,
+    /// The hub: planner, policy, plans, and the agents' counterpart
+    #[command(subcommand, after_help = "Example:\n  remotectl hub serve --listen 0.0.0.0:8443")]
+    Hub(HubCommand),
+    /// The agent of a container, virtual machine or node
+    #[command(subcommand, after_help = "Example:\n  remotectl agent install --join rctl1.eyJhZGRyZXNzZXMi…")]
+    Agent(AgentCommand),
+    /// The agent of a Proxmox node
+    #[command(name = "pve-agent", subcommand, after_help = "Example:\n  remotectl pve-agent status")]
+    PveAgent(PveAgentCommand),
+    /// Prints a completion script
+    #[command(after_help = "Example:\n  remotectl completions bash > /etc/bash_completion.d/remotectl")]
+    Completions {
+        /// For which shell.
+        shell: Shell,
+    },
+    /// Prints the version
+    #[command(after_help = "Example:\n  remotectl version --json")]
+    Version(JsonArgs),
+}
+
+/// The shells that completions are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// GNU Bash
+    Bash,
+    /// Z shell
+    Zsh,
+    /// fish
+    Fish,
+}
+
+/// Who turns the sentence into a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PlannerChoice {
+    /// The grammar where it understands, else the model
+    Auto,
+    /// The built-in grammar: no network, no model
+    Grammar,
+    /// The language model
+    Model,
+}
+
+/// `--json`, alone.
+#[derive(Debug, Args)]
+pub struct JsonArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How a plan is said yes to beforehand.
+#[derive(Debug, Args)]
+pub struct YesArgs {
+    /// Do not ask: carry out whatever is not critical.
+    #[arg(long, short)]
+    pub yes: bool,
+    /// The name of what a critical plan destroys, in place of typing it when asked.
+    #[arg(long, value_name = "NAME")]
+    pub confirm: Option<String>,
+}
+
+/// `ask`.
+#[derive(Debug, Args)]
+pub struct AskArgs {
+    /// The sentence.
+    #[arg(required = true, value_name = "TEXT")]
+    pub text: Vec<String>,
+    /// Only show the plan; it is not kept.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How it is approved.
+    #[command(flatten)]
+    pub yes: YesArgs,
+    /// The conversation that the sentence belongs to.
+    #[arg(long, value_name = "ID")]
+    pub conversation: Option<String>,
+    /// Who plans.
+    #[arg(long, value_name = "PLANNER")]
+    pub planner: Option<PlannerChoice>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The sentence.
+    #[arg(value_name = "TEXT", required_unless_present = "batch", conflicts_with = "batch")]
+    pub text: Vec<String>,
+    /// Plan over this inventory (JSON), without a hub.
+    #[arg(long, value_name = "FILE")]
+    pub inventory: Option<PathBuf>,
+    /// Read a JSON string a line, write a JSON object a line.
+    #[arg(long, requires = "inventory")]
+    pub batch: bool,
+    /// Who plans.
+    #[arg(long, value_name = "PLANNER")]
+    pub planner: Option<PlannerChoice>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The operation's name, such as service.restart.
+    pub operation: String,
+    /// A target (ct/118), several with commas, or a selector (tag=web and type=ct).
+    pub selector: String,
+    /// The operation's arguments.
+    #[arg(value_name = "KEY=VALUE")]
+    pub arguments: Vec<String>,
+    /// Only show the plan; it is not kept.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How it is approved.
+    #[command(flatten)]
+    pub yes: YesArgs,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `deploy`, `remove`.
+#[derive(Debug, Args)]
+pub struct SelectArgs {
+    /// A target (ct/118), several with commas, or a selector (tag=web and type=ct).
+    pub selector: String,
+    /// Only show the plan; it is not kept.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How it is approved.
+    #[command(flatten)]
+    pub yes: YesArgs,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `guests`, `nodes`, `agents`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Which: a target (ct/118) or a selector (tag=web and type=ct); all without one.
+    #[arg(value_name = "SELECTOR")]
+    pub selector: Vec<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `approve`.
+#[derive(Debug, Args)]
+pub struct ApproveArgs {
+    /// The plan, such as 7Q2K.
+    pub id: String,
+    /// The name of what a critical plan destroys, in place of typing it when asked.
+    #[arg(long, value_name = "NAME")]
+    pub confirm: Option<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `deny`, `cancel`, `show`.
+#[derive(Debug, Args)]
+pub struct PlanIdArgs {
+    /// The plan, such as 7Q2K.
+    pub id: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `history`.
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// At most so many.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: u32,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `login`.
+#[derive(Debug, Args)]
+pub struct LoginArgs {
+    /// What `remotectl hub operator add NAME` has printed; `-` reads it from standard input.
+    #[arg(value_name = "LOGIN-STRING")]
+    pub string: String,
+}
+
+/// `hub …`.
+#[derive(Debug, Subcommand)]
+pub enum HubCommand {
+    /// Runs the hub in the foreground
+    #[command(after_help = "Example:\n  remotectl hub serve --listen 0.0.0.0:8443 --advertise 10.0.0.5:8443")]
+    Serve(HubArgs),
+    /// Makes the data directory, the authority and the keys
+    #[command(after_help = "Example:\n  remotectl hub init --advertise 10.0.0.5:8443")]
+    Init(HubArgs),
+    /// Installs the hub as a service of this machine
+    #[command(after_help = "Example:\n  remotectl hub install")]
+    Install(HubArgs),
+    /// Checks the database and the keys
+    #[command(after_help = "Example:\n  remotectl hub check")]
+    Check(HubArgs),
+    /// Makes a join string: single use, 10 minutes
+    #[command(
+        name = "join-token",
+        after_help = "Examples:\n  remotectl hub join-token\n  remotectl hub join-token --role pve-agent --target node/pve2"
+    )]
+    JoinToken(JoinTokenArgs),
+    /// Operators: who may use the hub
+    #[command(subcommand, after_help = "Example:\n  remotectl hub operator add alice --role operator")]
+    Operator(OperatorCommand),
+}
+
+/// Options of the hub's own commands; what is left out comes from hub.toml or its default.
+#[derive(Debug, Args)]
+pub struct HubArgs {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where to listen; may be repeated.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Vec<String>,
+    /// The data directory.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub data: Option<PathBuf>,
+    /// The address that join strings name; may be repeated.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise: Vec<String>,
+}
+
+/// `hub join-token`.
+#[derive(Debug, Args)]
+pub struct JoinTokenArgs {
+    /// What may join with it.
+    #[arg(long, value_enum, default_value_t = JoinRole::Agent)]
+    pub role: JoinRole,
+    /// As which target, such as ct/118 or host/nas; any that is free without it.
+    #[arg(long, value_name = "TARGET")]
+    pub target: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What may join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum JoinRole {
+    /// The agent of a guest or host
+    Agent,
+    /// The agent of a Proxmox node
+    PveAgent,
+}
+
+/// `hub operator …`.
+#[derive(Debug, Subcommand)]
+pub enum OperatorCommand {
+    /// Adds an operator and prints the string for `remotectl login`
+    #[command(after_help = "Example:\n  remotectl hub operator add alice --role viewer")]
+    Add(OperatorAddArgs),
+    /// Lists the operators
+    #[command(after_help = "Example:\n  remotectl hub operator list")]
+    List(JsonArgs),
+    /// Takes an operator away; the token ends at once
+    #[command(after_help = "Example:\n  remotectl hub operator remove alice")]
+    Remove {
+        /// The operator.
+        name: String,
+    },
+}
+
+/// `hub operator add`.
+#[derive(Debug, Args)]
+pub struct OperatorAddArgs {
+    /// The operator's name.
+    pub name: String,
+    /// What the operator may do.
+    #[arg(long, value_enum, default_value_t = OperatorRole::Operator)]
+    pub role: OperatorRole,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What an operator may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OperatorRole {
+    /// Everything, operators and join strings too
+    Admin,
+    /// Plan, approve and carry out
+    Operator,
+    /// Look
+    Viewer,
+}
+
+/// `agent …`.
+#[derive(Debug, Subcommand)]
+pub enum AgentCommand {
+    /// Runs the agent in the foreground
+    #[command(after_help = "Example:\n  remotectl agent run")]
+    Run(ConfigArgs),
+    /// Carries out one operation: JSON on standard input, its outcome as JSON on standard output
+    #[command(after_help = "Example:\n  echo '{\"op\":\"system.info\",\"args\":{}}' | remotectl agent once")]
+    Once,
+    /// Installs the agent as a service of this machine
+    #[command(after_help = "Example:\n  remotectl agent install --join rctl1.eyJhZGRyZXNzZXMi…")]
+    Install(InstallArgs),
+    /// Takes the agent off this machine again
+    #[command(after_help = "Example:\n  remotectl agent uninstall --purge")]
+    Uninstall(PurgeArgs),
+    /// Says whether the agent is installed, runs and reaches its hub
+    #[command(after_help = "Example:\n  remotectl agent status")]
+    Status(JsonArgs),
+    /// Says what this machine is, and which hubs it reaches
+    #[command(after_help = "Example:\n  remotectl agent probe --hub 10.0.0.5:8443 --json")]
+    Probe {
+        /// An address to try; may be repeated.
+        #[arg(long, value_name = "HOST:PORT")]
+        hub: Vec<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `pve-agent …`.
+#[derive(Debug, Subcommand)]
+pub enum PveAgentCommand {
+    /// Runs the pve-agent in the foreground
+    #[command(after_help = "Example:\n  remotectl pve-agent run")]
+    Run(ConfigArgs),
+    /// Installs the pve-agent on this Proxmox node, with a Proxmox token of its own
+    #[command(after_help = "Example:\n  remotectl pve-agent install --join rctl1.eyJhZGRyZXNzZXMi…")]
+    Install(InstallArgs),
+    /// Takes the pve-agent off this node again
+    #[command(after_help = "Example:\n  remotectl pve-agent uninstall --purge")]
+    Uninstall(PurgeArgs),
+    /// Says whether the pve-agent is installed, runs and reaches its hub
+    #[command(after_help = "Example:\n  remotectl pve-agent status")]
+    Status(JsonArgs),
+    /// Checks the Proxmox API, the credential and its rights, and pct
+    #[command(after_help = "Example:\n  remotectl pve-agent probe --json")]
+    Probe(JsonArgs),
+}
+
+/// `--config`, alone.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// `uninstall`.
+#[derive(Debug, Args)]
+pub struct PurgeArgs {
+    /// Take key, journal and configuration away too.
+    #[arg(long)]
+    pub purge: bool,
+}
+
+/// `install`.
+#[derive(Debug, Args)]
+pub struct InstallArgs {
+    /// The join string that `remotectl hub join-token` prints.
+    #[arg(long, value_name = "STRING")]
+    pub join: Option<String>,
+    /// An address of the hub to try before those of the join string; may be repeated.
+    #[arg(long, value_name = "HOST:PORT", requires = "join")]
+    pub hub: Vec<String>,
+    /// Join, but install no service: `run` it under a supervisor of your own.
+    #[arg(long, conflicts_with_all = ["finish", "no_start"])]
+    pub no_service: bool,
+    /// Do everything but start it, and print its public key.
+    #[arg(long, conflicts_with = "finish")]
+    pub no_start: bool,
+    /// Only start what --no-start has installed, and wait.
+    #[arg(long)]
+    pub finish: bool,
+    /// How many seconds to wait for the hub's first answer.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub wait: u64,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,24 @@
+//! All tests of the lab, by name.
+
+use super::{ground, product, recorded};
+
+/// A test by name.
+pub type Story = (&'static str, fn());
+
+/// All of them.
+pub const ALL: &[Story] = &[
+    ("ground::nodes_are_apart_and_joined", ground::nodes_are_apart_and_joined),
+    ("ground::containers_come_up_and_reboot", ground::containers_come_up_and_reboot),
+    ("ground::an_untouched_container_stays_as_it_is", ground::an_untouched_container_stays_as_it_is),
+    ("ground::faults_are_real", ground::faults_are_real),
+    ("ground::apis_answer_for_each_other", ground::apis_answer_for_each_other),
+    ("ground::a_killed_run_leaves_nothing", ground::a_killed_run_leaves_nothing),
+    ("recorded::fixture_is_what_was_recorded", recorded::fixture_is_what_was_recorded),
+    ("recorded::commands_answer_as_recorded", recorded::commands_answer_as_recorded),
+];
+
+/// Those that wait for the product to serve; `-- --ignored` runs them.
+pub const WAITING: &[Story] = &[
+    ("product::a_sentence_restarts_nginx", product::a_sentence_restarts_nginx),
+    ("product::a_question_leaves_nothing_behind", product::a_question_leaves_nothing_behind),
+];
