@@ -13,6 +13,7 @@ use super::{
     Task,
     commands::{CommandError, Commands, ThisMachine},
     init::{Init, Unsupported},
+    proc,
     text::clean,
 };
 use crate::{
@@ -276,7 +277,7 @@ fn needless(before: &Service, action: Action) -> Option<Outcome> {
                 .with_help(format!("`systemctl unmask {name}` there allows it again")),
         );
     }
-    if own_service().as_deref() == Some(name) && action != Action::Enable && action != Action::Start {
+    if is_own(name) && action != Action::Enable && action != Action::Start {
         return Some(
             Outcome::rejected(format!("{name} is the agent that would have to do it: it does not cut its own branch"))
                 .with_help("`remotectl update` and `remotectl remove` are for agents"),
@@ -380,10 +381,9 @@ fn unknown(manager: &dyn ServiceManager, name: &ServiceName) -> Result<Outcome, 
         .with_data(json!({ "closest": close })))
 }
 
-/// The name of the service that this process is part of, as its control group tells.
-pub fn own_service() -> Option<String> {
-    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    words::service_of_cgroup(&groups)
+/// Whether this process is part of that service.
+pub fn is_own(name: &str) -> bool {
+    words::is_in_group(&proc::text("/proc/self/cgroup"), name)
 }
 
 /// The services that somebody would ask for: running or started at boot, the init system's own plumbing left out.

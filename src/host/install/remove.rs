@@ -4,7 +4,7 @@ use super::{COMMAND, CREATED, HOME, InstallError, Installer, Role, VERSIONS, def
 use crate::{
     host::{
         proc,
-        services::{Action, ServiceManager, own_service},
+        services::{Action, ServiceManager, is_own},
     },
     model::outcome::chain,
     sys::files::{self, FileError},
@@ -65,8 +65,10 @@ impl Installer<'_> {
     /// it there still is; goes on where a part fails and says which in the end.
     pub fn uninstall(&self, role: Role, purge: bool) -> Result<Removed, InstallError> {
         let manager = self.manager()?;
-        let mut removal =
-            Removal { removed: Removed { own: is_own(role), ..Removed::default() }, ..Removal::default() };
+        let mut removal = Removal {
+            removed: Removed { own: is_own(role.service().as_str()), ..Removed::default() },
+            ..Removal::default()
+        };
         if !removal.removed.own {
             self.stop(role)?;
         }
@@ -163,9 +165,4 @@ fn version_of(link: &Path) -> Option<OsString> {
 fn inner_part(command: &Path) -> PathBuf {
     let to = fs::read_link(command).unwrap_or_default();
     to.strip_prefix(Path::new("/").join(HOME)).map(Path::to_owned).unwrap_or_default()
-}
-
-/// Whether this process is that role's service.
-fn is_own(role: Role) -> bool {
-    own_service().as_deref() == Some(role.service().as_str())
 }
