@@ -164,6 +164,8 @@ impl Action {
 pub trait ServiceManager {
     /// Every service that it knows, by name.
     fn list(&self) -> Result<Vec<Service>, CommandError>;
+    /// The names of those that run or start at boot, with as little work as possible: it is asked for every minute.
+    fn kept(&self) -> Result<Vec<String>, CommandError>;
     /// One service; `None` where there is none of that name.
     fn status(&self, name: &ServiceName) -> Result<Option<Service>, CommandError>;
     /// Does it, and waits as long as the manager itself waits. An error is the manager's own complaint.
@@ -184,7 +186,7 @@ pub fn manager<'a>(
     commands: &'a dyn Commands,
 ) -> Result<Box<dyn ServiceManager + 'a>, Unsupported> {
     match init {
-        Init::Systemd => Ok(Box::new(systemd::Systemd::new(commands))),
+        Init::Systemd => Ok(Box::new(systemd::Systemd::new(root, commands))),
         Init::OpenRc => Ok(Box::new(openrc::OpenRc::new(root, commands))),
         other => Err(Unsupported(other)),
     }
@@ -414,13 +416,8 @@ pub fn noteworthy(manager: &dyn ServiceManager) -> Result<Vec<String>, CommandEr
         "emergency",
         "rescue",
     ];
-    let mut names: Vec<String> = manager
-        .list()?
-        .into_iter()
-        .filter(|service| (service.state == State::Running && service.pid.is_some()) || service.startup == "enabled")
-        .map(|service| service.name)
-        .filter(|name| !name.ends_with('@') && !PLUMBING.iter().any(|prefix| name.starts_with(prefix)))
-        .collect();
+    let mut names = manager.kept()?;
+    names.retain(|name| !name.ends_with('@') && !PLUMBING.iter().any(|prefix| name.starts_with(prefix)));
     names.sort();
     names.dedup();
     Ok(names)

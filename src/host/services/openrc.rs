@@ -153,6 +153,12 @@ impl ServiceManager for OpenRc<'_> {
         Ok(names.iter().map(|name| self.service(name)).collect())
     }
 
+    fn kept(&self) -> Result<Vec<String>, CommandError> {
+        let runs = |service: &Service| service.state == State::Running && service.pid.is_some();
+        let kept = self.list()?.into_iter().filter(|service| runs(service) || service.startup == "enabled");
+        Ok(kept.map(|service| service.name).collect())
+    }
+
     fn status(&self, name: &ServiceName) -> Result<Option<Service>, CommandError> {
         if !self.script(name.as_str()).is_file() {
             return Ok(None);
