@@ -25,7 +25,7 @@ pub enum Base {
 }
 
 /// Part of the cache's key: change it with anything below that changes the result.
-const REVISION: &str = "3";
+const REVISION: &str = "2";
 const SUITE: &str = "bookworm";
 const OPTIONS: &[&str] = &[
     "--quiet",
@@ -56,7 +56,8 @@ impl Base {
 
     /// The folder with the file system; made first if it isn't there. `shifted` is the one for unprivileged containers.
     pub fn provide(self, shifted: bool) -> io::Result<PathBuf> {
-        let recipe = format!("{REVISION} {SUITE} {} {}", self.packages(), OPTIONS.join(" "));
+        let adapted = if self == Self::Node { OF_THE_MACHINE.join(" ") } else { String::new() };
+        let recipe = format!("{REVISION} {SUITE} {} {}{adapted}", self.packages(), OPTIONS.join(" "));
         let digest = Digest::of(recipe.as_bytes());
         let key = &digest.as_str()[..16];
         let folder = cache().join("rootfs").join(format!("{}-{key}", self.name()));
