@@ -1,6 +1,6 @@
 //! The story of a change, against a systemd that follows a script.
 
-use super::*;
+use super::{change::change, *};
 use crate::{host::commands::fake::Scripted, model::outcome::Ending};
 
 /// What systemd would show of nginx.
