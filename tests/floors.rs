@@ -19,6 +19,10 @@ const FLOORS: &[&[&str]] = &[
     &["model"],
 ];
 
+/// Siblings that do import each other, each with its reason.
+const KNOWN: &[(&str, &str, &str)] =
+    &[("store/commands.rs", "link", "envelopes are kept and given back as they are signed: data without behaviour")];
+
 /// A ban: in files below these folders, none of these texts, because.
 struct Ban {
     below: &'static [&'static str],
@@ -70,7 +74,8 @@ const BANS: &[Ban] = &[
     },
     Ban {
         below: &[""],
-        except: &["cli/screen.rs"],
+        // A role tells of its own machine in its own words.
+        except: &["cli/screen.rs", "roles/agent/", "roles/hub/", "roles/pve_agent.rs"],
         texts: &["println!", "eprintln!", "print!(", "dbg!("],
         because: "what reaches a terminal goes through cli::screen, which makes it safe",
     },
@@ -102,7 +107,8 @@ fn imports_go_down() {
         for (number, imported) in imports(&source.code) {
             let Some(other) = floor(&imported) else { continue };
             let same = module(&source.path) == Some(imported.as_str());
-            if other < own || (other == own && !same) {
+            let known = KNOWN.iter().any(|(path, module, _)| *path == source.path && *module == imported);
+            if !known && (other < own || (other == own && !same)) {
                 let why =
                     if other == own { "siblings in one row do not import each other" } else { "that floor is above" };
                 breaches.push(format!("src/{}:{number} imports crate::{imported}: {why}", source.path));
@@ -153,6 +159,7 @@ fn a_breach_is_seen() {
     assert_eq!(found, ["cli", "sys", "model"]);
     assert!(floor("sys") < floor("model") && floor("cli") < floor("roles"));
     assert!(has_word("a; println!(\"\")", "println!") && !has_word("eprintln!(\"\")", "println!"));
+    assert!(has_word("x.await?", ".await") && !has_word("x.await_state()", ".await"));
     assert_eq!(
         code_of("let a = 1; // crate::cli\n#[cfg(test)]\nmod tests {\n    use crate::cli;\n}\n"),
         "let a = 1; \n"
@@ -258,8 +265,10 @@ fn word(text: &str) -> String {
 }
 
 fn has_word(line: &str, text: &str) -> bool {
+    let in_a_word = |letter: char| letter.is_alphanumeric() || letter == '_';
     line.match_indices(text).any(|(at, _)| {
-        !text.starts_with(|first: char| first.is_alphanumeric())
-            || !line[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_')
+        let before = text.starts_with(in_a_word) && line[..at].ends_with(in_a_word);
+        let behind = text.ends_with(in_a_word) && line[at + text.len()..].starts_with(in_a_word);
+        !before && !behind
     })
 }

@@ -58,11 +58,15 @@ fn typed_wrongly(error: &clap::Error) -> Exit {
 
 /// `error: …`, its details, and what to do next.
 fn tell(screen: &mut Screen, failure: &Failure) {
-    screen.note(Line::new().and(Look::Bad, "error:").plain(format!(" {}", failure.message)));
-    for detail in &failure.details {
+    let mut lines = failure.message.lines();
+    screen.note(Line::new().and(Look::Bad, "error:").plain(format!(" {}", lines.next().unwrap_or_default())));
+    // An error of several lines shows its place in a text; its own help gives way to the failure's.
+    let (helps, shown): (Vec<&str>, Vec<&str>) = lines.partition(|line| line.starts_with("help:"));
+    for detail in shown.into_iter().chain(failure.details.iter().map(String::as_str)) {
         screen.note(format!("  {detail}"));
     }
-    if let Some(help) = &failure.help {
+    let own = helps.first().map(|line| line.trim_start_matches("help:").trim());
+    if let Some(help) = failure.help.as_deref().or(own) {
         screen.help(help);
     }
 }
