@@ -219,11 +219,44 @@ fn a_wrong_call_is_exit_2_and_says_what_is_right() {
         assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{words:?}");
         assert!(ended.err.contains("remotectl") || ended.err.contains("--help"), "{words:?}: {}", ended.err);
     }
-    insta::assert_snapshot!(run(&["run", "service.restat", "ct/118"]).whole(), @"");
-    insta::assert_snapshot!(run(&["run", "service.restart", "ct/118"]).whole(), @"");
-    insta::assert_snapshot!(run(&["run", "logs.query", "ct/118", "lines=many"]).whole(), @"");
-    insta::assert_snapshot!(run(&["agent", "install"]).whole(), @"");
-    insta::assert_snapshot!(run(&["hub", "join-token", "--role", "king"]).whole(), @"");
+    insta::assert_snapshot!(run(&["run", "service.restat", "ct/118"]).whole(), @"
+    exit 2
+    -- out
+    -- err
+    error: there is no operation `service.restat`
+      closest: service.restart, service.start, service.status
+    help: operations are written GROUP.VERB; the groups are service, config, logs, system, exec, package, guest, cluster, node, storage, template, agent, alert
+    ");
+    insta::assert_snapshot!(run(&["run", "service.restart", "ct/118"]).whole(), @"
+    exit 2
+    -- out
+    -- err
+    error: service.restart: missing field `service`
+    help: service.restart takes service=STRING
+    ");
+    insta::assert_snapshot!(run(&["run", "logs.query", "ct/118", "lines=many"]).whole(), @"
+    exit 2
+    -- out
+    -- err
+    error: logs.query: `lines` wants integer, not `many`
+    help: logs.query takes [service=STRING] [path=STRING] [since=DURATION] [until=TIME] [priority=STRING] [grep=STRING] [lines=INTEGER]
+    ");
+    insta::assert_snapshot!(run(&["agent", "install"]).whole(), @"
+    exit 2
+    -- out
+    -- err
+    error: installing an agent: which hub is it for?
+    help: --join STRING, with what `remotectl hub join-token` prints on the hub's machine
+    ");
+    insta::assert_snapshot!(run(&["hub", "join-token", "--role", "king"]).whole(), @"
+    exit 2
+    -- out
+    -- err
+    error: invalid value 'king' for '--role <ROLE>'
+      [possible values: agent, pve-agent]
+
+    For more information, try '--help'.
+    ");
 }
 
 #[test]
