@@ -320,7 +320,13 @@ fn questions_and_refusals_have_their_own_exit_codes() {
     let answer: Value = serde_json::from_str(&ended.out).expect("one JSON object");
     assert_eq!((answer["outcome"].as_str(), ended.code), (Some("refuse"), 5));
     let ended = run(&["plan", "--inventory", &homelab(), "reboot billing-db"]);
-    insta::assert_snapshot!(ended.whole(), @"");
+    insta::assert_snapshot!(ended.whole(), @"
+    exit 5
+    -- out
+    -- err
+    error: no guest or node is called billing-db
+      closest: blog, win-build, jellyfin
+    ");
 }
 
 #[test]
