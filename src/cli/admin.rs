@@ -1,8 +1,8 @@
 //! Logging in and out, and the hub's own administration: operators and join strings.
 
 use super::{
-    args::{JoinTokenArgs, OperatorAddArgs},
     listing,
+    role_args::{JoinTokenArgs, OperatorAddArgs},
     screen::Screen,
 };
 use crate::{

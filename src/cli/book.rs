@@ -76,12 +76,13 @@ impl Entry {
 /// `None` where there are none.
 pub fn selector(steps: &[Step]) -> Option<String> {
     const MOST: usize = 40;
-    let mut vmids: Vec<u32> = steps.iter().flat_map(|step| &step.targets).filter_map(Target::vmid).collect();
-    vmids.sort_unstable();
-    vmids.dedup();
-    match vmids.len() {
+    let mut guests: Vec<&Target> =
+        steps.iter().flat_map(|step| &step.targets).filter(|target| target.vmid().is_some()).collect();
+    guests.sort();
+    guests.dedup();
+    match guests.len() {
         0 => None,
-        1..=MOST => Some(vmids.iter().map(|vmid| format!("vmid={vmid}")).collect::<Vec<_>>().join(" or ")),
+        1..=MOST => Some(guests.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
         _ => Some(String::new()),
     }
 }

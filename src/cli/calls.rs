@@ -3,11 +3,11 @@
 
 use super::{
     args::{
-        AgentCommand, ApproveArgs, AskArgs, Command, HistoryArgs, HubArgs, HubCommand, InstallArgs, JoinTokenArgs,
-        ListArgs, LowArgs, OperatorCommand, PlanArgs, PlanIdArgs, PlannerChoice, PveAgentCommand, RunArgs, SelectArgs,
-        Shell,
+        ApproveArgs, AskArgs, Command, HistoryArgs, ListArgs, LowArgs, PlanArgs, PlanIdArgs, PlannerChoice, RunArgs,
+        SelectArgs, Shell,
     },
     flow::Consent,
+    role_args::{AgentCommand, HubArgs, HubCommand, InstallArgs, JoinTokenArgs, OperatorCommand, PveAgentCommand},
 };
 use crate::{
     model::{

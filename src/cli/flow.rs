@@ -4,7 +4,7 @@ use super::{
     book::{self, Book},
     plan_view,
     results::Results,
-    screen::{Line, Look, Screen},
+    screen::Screen,
 };
 use crate::{
     model::{
@@ -101,7 +101,10 @@ pub fn answer(screen: &mut Screen, answer: &Answer, book: &Book, hub: Option<&Hu
         }
         Answer::Refuse { reason } => {
             if !json {
-                screen.line(Line::new().and(Look::Bold, "Refused:").plain(format!(" {reason}")));
+                let mut clauses = reason.split("; ");
+                let mut failure = Failure::new(clauses.next().unwrap_or_default());
+                failure.details = clauses.map(str::to_owned).collect();
+                screen.failure(&failure);
             }
             Exit::Refused
         }

@@ -13,6 +13,7 @@ mod offline;
 mod plan_view;
 mod progress;
 mod results;
+mod role_args;
 mod screen;
 mod table;
 pub mod text;
@@ -26,10 +27,11 @@ use crate::{
     },
     sys::env,
 };
-use args::{LowArgs, OperatorCommand, Shell};
+use args::{LowArgs, Shell};
 use calls::{Administer, Client, HiArgs, Listing, Role};
 use clap::{CommandFactory as _, Parser as _};
-use screen::{Line, Look, Screen};
+use role_args::OperatorCommand;
+use screen::Screen;
 use std::{ffi::OsString, process::ExitCode};
 
 /// Runs the program with the words of its command line, its own name first.
@@ -43,7 +45,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     });
     screen.flush();
     let exit = ended.unwrap_or_else(|failure| {
-        tell(&mut screen, &failure);
+        screen.failure(&failure);
         failure.exit
     });
     ExitCode::from(exit as u8)
@@ -54,17 +56,6 @@ fn typed_wrongly(error: &clap::Error) -> Exit {
     // Nobody is left to be told that the output is closed.
     drop(error.print());
     if error.use_stderr() { Exit::Usage } else { Exit::Done }
-}
-
-/// `error: …`, its details, and what to do next.
-fn tell(screen: &mut Screen, failure: &Failure) {
-    screen.note(Line::new().and(Look::Bad, "error:").plain(format!(" {}", failure.message)));
-    for detail in &failure.details {
-        screen.note(format!("  {detail}"));
-    }
-    if let Some(help) = &failure.help {
-        screen.help(help);
-    }
 }
 
 fn act(screen: &mut Screen, high: HiArgs) -> Result<Exit, Failure> {

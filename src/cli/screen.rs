@@ -2,7 +2,7 @@
 //! is made safe here, so that nothing that a guest or a model wrote reaches a terminal raw.
 
 use super::{table::Table, text};
-use crate::sys::env;
+use crate::{model::Failure, sys::env};
 use serde::Serialize;
 use std::{
     borrow::Cow,
@@ -107,7 +107,7 @@ impl Screen {
     /// The process's own.
     pub fn standard() -> Self {
         let (out, err) = (io::stdout(), io::stderr());
-        let colourful = env::text(env::NO_COLOR).is_none() && std::env::var("TERM").as_deref() != Ok("dumb");
+        let colourful = env::text(env::NO_COLOR).is_none() && env::text("TERM").as_deref() != Some("dumb");
         let (out_terminal, err_terminal) = (out.is_terminal(), err.is_terminal());
         let width = out_terminal.then(|| rustix::termios::tcgetwinsize(&out).ok()).flatten();
         Self {
@@ -180,6 +180,22 @@ impl Screen {
         let line = line.into().render(self.err_colour);
         // Nobody is left to be told that standard error is closed.
         drop(writeln!(self.err, "{line}"));
+    }
+
+    /// `error: …`, its details, and what to do next.
+    pub fn failure(&mut self, failure: &Failure) {
+        let mut lines = failure.message.lines();
+        let first = lines.next().unwrap_or_default();
+        self.note(Line::new().and(Look::Bad, "error:").plain(format!(" {first}")));
+        // An error of several lines shows its place in a text; its own help gives way to the failure's.
+        let (helps, shown): (Vec<&str>, Vec<&str>) = lines.partition(|line| line.starts_with("help:"));
+        for detail in shown.into_iter().chain(failure.details.iter().map(String::as_str)) {
+            self.note(format!("  {detail}"));
+        }
+        let own = helps.first().map(|line| line.trim_start_matches("help:").trim());
+        if let Some(help) = failure.help.as_deref().or(own) {
+            self.help(help);
+        }
     }
 
     /// `help: …`

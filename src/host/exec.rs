@@ -40,7 +40,7 @@ pub fn run(command: &str, timeout: Option<&Span>, task: &Task) -> Outcome {
 
 /// The agent's PATH with what is missing from the usual one behind it.
 fn path() -> String {
-    let own = std::env::var("PATH").unwrap_or_default();
+    let own = crate::sys::env::text("PATH").unwrap_or_default();
     let usual = PATH.split(':').filter(|part| !own.split(':').any(|known| known == *part));
     own.split(':').filter(|part| part.starts_with('/')).chain(usual).collect::<Vec<_>>().join(":")
 }

@@ -86,7 +86,7 @@ fn a_yes_carries_it_out() {
     Carry out? [y/N/?] Done. Plan 7Q2K.
     ");
     let asked = hub.asked();
-    assert!(asked[1].starts_with("GET /api/v1/guests?selector=vmid%3D118"), "{asked:?}");
+    assert!(asked[1].starts_with("GET /api/v1/guests?selector=ct%2F118"), "{asked:?}");
     assert!(asked[2].starts_with("POST /api/v1/plans/7Q2K/approve {\"digest\":"), "{asked:?}");
     assert!(asked[3].starts_with("POST /api/v1/plans/7Q2K/execute {\"digest\":"), "{asked:?}");
 }

@@ -64,7 +64,7 @@ impl Hub {
 
     /// The plans of late, newest first.
     pub fn history(&self, limit: u32) -> Result<Vec<PlanRecord>, Failure> {
-        self.get(&format!("/api/v1/plans?limit={limit}"))
+        self.get(&format!("/api/v1/history?limit={limit}"))
     }
 
     /// The guests that a selector takes; all for an empty one.
@@ -129,7 +129,8 @@ fn understood<T: DeserializeOwned>(path: &str, answer: Value) -> Result<T, Failu
 }
 
 fn plan_path(id: &str, what: &str) -> String {
-    format!("/api/v1/plans/{}{what}", encoded(id))
+    // Plans are named in upper case, and typed in either.
+    format!("/api/v1/plans/{}{what}", encoded(&id.to_ascii_uppercase()))
 }
 
 fn listing(what: &str, selector: &str) -> String {
@@ -162,7 +163,7 @@ mod tests {
             listing("guests", "tag=web and not name=ü"),
             "/api/v1/guests?selector=tag%3Dweb%20and%20not%20name%3D%C3%BC"
         );
-        assert_eq!(plan_path("../operators?x#", "/deny"), "/api/v1/plans/..%2Foperators%3Fx%23/deny");
+        assert_eq!(plan_path("../operators?x#", "/deny"), "/api/v1/plans/..%2FOPERATORS%3FX%23/deny");
     }
 
     #[test]
