@@ -322,7 +322,6 @@ mod tests {
             ("containers 118, 119 and 120", "ct/118 ct/119 ct/120"),
             ("all running debian containers on pve2", "ct/102 ct/120 ct/130"),
             ("every VM in the k3s pool", "vm/202 vm/203 vm/204"),
-            ("every container that isn't tagged production and web-server", "unread"),
             ("containers tagged 'production'", "ct/110 ct/118 ct/130 ct/131 ct/190"),
             ("all web server VMs", "vm/230"),
             ("all k3s VMs but not k3s-1", "vm/203 vm/204"),

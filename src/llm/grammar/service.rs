@@ -244,14 +244,18 @@ impl Scope<'_> {
         let several =
             |guest: &&Guest| !guest.template && !guest.services.is_empty() && !matches!(word.on(guest), Unit::No);
         let all: Vec<&Guest> = self.vocabulary.inventory.guests.iter().filter(several).collect();
+        // Several are called so, and yet another one has it: who knows which was meant.
+        let elsewhere = |guest: &Guest| named.len() > 1 && !named.iter().any(|named| named.vmid == guest.vmid);
         if let [guest] = all[..]
             && has(&guest)
+            && !elsewhere(guest)
             && let Some(found) = unit(guest)
         {
             return Ok(found);
         }
-        let mut candidates: Vec<Target> = all.iter().map(|guest| guest.target()).collect();
+        let mut candidates: Vec<Target> = all.iter().chain(&named).map(|guest| guest.target()).collect();
         candidates.sort();
+        candidates.dedup();
         let question = if candidates.is_empty() {
             format!("On which guest is {}?", word.text)
         } else {

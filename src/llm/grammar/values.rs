@@ -41,8 +41,8 @@ impl Sentence<'_> {
             return Vec::new();
         }
         match kind {
-            "targets" | "owner" | "single" | "nodes" | "class" | "anyclass" | "nodeclass" | "allnodes" | "where"
-            | "agentclass" => self.target_slot(kind, at),
+            "targets" | "owner" | "bare" | "single" | "nodes" | "class" | "anyclass" | "nodeclass" | "allnodes"
+            | "where" | "agentclass" => self.target_slot(kind, at),
             "service" => self.services(at, false),
             "sureservice" => self.services(at, true),
             "number" => one(self.number(at).map(|(end, number)| (end, Json::from(number), 0))),
@@ -95,6 +95,11 @@ impl Sentence<'_> {
             "nodes" => hit.value.include.iter().all(|noun| self.is_node(noun)),
             "class" => is_class(&hit.value, true),
             "anyclass" => is_class(&hit.value, false),
+            "bare" => hit
+                .value
+                .include
+                .iter()
+                .all(|noun| matches!(noun, Noun::Named { .. } | Noun::Vmid { .. } | Noun::Class { many: true, .. })),
             "single" => !hit.value.include.iter().any(|noun| matches!(noun, Noun::Class { .. } | Noun::Pronoun)),
             "allnodes" => {
                 hit.value.exclude.is_empty()
@@ -103,10 +108,12 @@ impl Sentence<'_> {
             "nodeclass" => matches!(&hit.value.include[..], [noun] if self.is_node(noun)),
             _ => true,
         };
+        // A target without a word such as `on` before it is a little less likely to be one.
+        let terse = if kind == "bare" { 3 } else { 0 };
         let value = |hit: Hit<Expr>| Hit {
             end: hit.end,
             value: if kind == "nodeclass" { self.guests_on(hit.value) } else { Value::Targets(hit.value) },
-            cost: hit.cost,
+            cost: hit.cost + terse,
         };
         self.targets(at).into_iter().filter(fits).map(value).collect()
     }
