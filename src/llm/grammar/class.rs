@@ -8,6 +8,7 @@ use super::{
 use crate::model::{
     Target,
     inventory::{Guest, Node},
+    plan::Proposed,
     selector::Pattern,
 };
 
@@ -51,6 +52,8 @@ pub struct Scope<'a> {
     pub vocabulary: &'a Vocabulary<'a>,
     /// What the clause before was about.
     pub before: &'a [Target],
+    /// The step before, for a pronoun that means its service.
+    pub step: Option<&'a Proposed>,
 }
 
 /// A question.
@@ -298,7 +301,7 @@ mod tests {
         let mut tokens = tokens(text, Lexicon::get());
         vocabulary.correct(&mut tokens, Lexicon::get());
         let sentence = Sentence::new(tokens, Lexicon::get(), &vocabulary);
-        let scope = Scope { vocabulary: &vocabulary, before: &[] };
+        let scope = Scope { vocabulary: &vocabulary, before: &[], step: None };
         let hits = sentence.targets(0).into_iter().filter(|hit| hit.end == sentence.tokens.len());
         let Some(best) = hits.min_by_key(|hit| hit.cost) else { return "unread".to_owned() };
         let list = |targets: &[Target]| targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");

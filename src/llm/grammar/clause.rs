@@ -21,12 +21,15 @@ const MOST_BREAKS: usize = 24;
 /// The steps of a whole sentence.
 pub fn plan(sentence: &Sentence<'_>) -> Result<Vec<Proposed>, Problem> {
     let (tokens, background) = without_background(sentence);
-    let clauses = clauses(sentence, &tokens).ok_or_else(|| unreadable(sentence))?;
+    let cut =
+        clauses(sentence, &tokens).map(|cut| cut.into_iter().map(|(from, to)| tokens[from..to].to_vec()).collect());
+    let clauses: Vec<Vec<Token>> =
+        cut.or_else(|| shared_object(sentence, &tokens)).ok_or_else(|| unreadable(sentence))?;
     let mut before: Vec<Target> = Vec::new();
-    let mut steps = Vec::new();
+    let mut steps: Vec<Proposed> = Vec::new();
     for clause in &clauses {
-        let part = part(sentence, &tokens[clause.0..clause.1]);
-        let scope = Scope { vocabulary: sentence.vocabulary, before: &before };
+        let part = part(sentence, clause);
+        let scope = Scope { vocabulary: sentence.vocabulary, before: &before, step: steps.last() };
         let resolved = choose(&Matcher::new(&part).readings(), &scope)?;
         if let Some(target) =
             resolved.by_class.iter().find(|target| background.contains(target)).filter(|_| !observes(&resolved.steps))
@@ -89,6 +92,19 @@ fn clauses(sentence: &Sentence<'_>, tokens: &[Token]) -> Option<Vec<(usize, usiz
     }
     out.reverse();
     Some(out)
+}
+
+/// `stop and disable nginx on web`: two verbs with one object are two clauses.
+fn shared_object(sentence: &Sentence<'_>, tokens: &[Token]) -> Option<Vec<Vec<Token>>> {
+    let joint = (1..tokens.len().min(4)).find(|at| tokens[*at].is("and"))?;
+    let readable = |clause: &Vec<Token>| {
+        let readings = Matcher::new(&part(sentence, clause)).readings();
+        readings.first().is_some_and(|reading| reading.cost < STRANGE)
+    };
+    let lengths = (1..=2).map(|length| joint + 1 + length).filter(|object| *object < tokens.len());
+    lengths
+        .map(|object| vec![[&tokens[..joint], &tokens[object..]].concat(), tokens[joint + 1..].to_vec()])
+        .find(|clauses| clauses.iter().all(readable))
 }
 
 /// Where a clause may end and the next begin: before and after a joint.

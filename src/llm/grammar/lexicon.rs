@@ -87,6 +87,7 @@ pub struct Refusal {
 #[serde(deny_unknown_fields)]
 struct File {
     fillers: Vec<String>,
+    grammar: Vec<String>,
     contractions: BTreeMap<String, String>,
     words: BTreeMap<String, Vec<String>>,
     classes: BTreeMap<String, Vec<String>>,
@@ -163,7 +164,7 @@ impl Lexicon {
             let refusal = lexicon.refusal(entry)?;
             lexicon.refusals.push(refusal);
         }
-        lexicon.learn_words();
+        lexicon.learn_words(&file.grammar);
         Ok(lexicon)
     }
 
@@ -235,8 +236,8 @@ impl Lexicon {
         })
     }
 
-    fn learn_words(&mut self) {
-        let mut words = Vec::new();
+    fn learn_words(&mut self, grammar: &[String]) {
+        let mut words = grammar.to_vec();
         for (first, rest) in &self.phrases {
             words.push(first.clone());
             words.extend(rest.iter().flat_map(|(_, rest)| rest.clone()));
@@ -273,11 +274,6 @@ impl Lexicon {
     /// Phrases that begin with a word: concept and further words.
     pub fn beginning(&self, word: &str) -> &[(usize, Vec<String>)] {
         self.phrases.get(word).map_or(&[], Vec::as_slice)
-    }
-
-    /// How many concepts there are.
-    pub fn size(&self) -> usize {
-        self.concepts.len()
     }
 
     /// A concept's number; panics where the lexicon lacks a line that the code relies on, which a test finds.

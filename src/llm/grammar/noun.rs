@@ -665,7 +665,9 @@ impl Sentence<'_> {
         while relative && self.is_any(at, &["currently", "still", "now", "already"]) {
             at += 1;
         }
-        let not = relative && (self.is(at, "not") || self.is_any(at, &["do", "does"]) && self.is(at + 1, "not"));
+        let tagged = self.is(at, "not") && self.is_any(at + 1, &["tagged", "on", "in", "running"]) && full;
+        let not =
+            tagged || relative && (self.is(at, "not") || self.is_any(at, &["do", "does"]) && self.is(at + 1, "not"));
         if not {
             at += if self.is(at, "not") { 1 } else { 2 };
         }

@@ -61,6 +61,12 @@ pub fn resolve(reading: &Reading<'_>, scope: &Scope<'_>) -> Result<Resolved, Pro
         return parts.services_at_home(scope);
     }
     let expr = parts.targets.take().unwrap_or_default();
+    if expr.include == [Noun::Pronoun] && expr.exclude.is_empty() {
+        parts.pronoun(scope)?;
+        if parts.args.contains_key("service") {
+            return parts.finish(scope.before.to_vec(), Vec::new());
+        }
+    }
     let mut taken = scope.resolve(&expr)?;
     parts.suit(&mut taken, scope)?;
     if !parts.services.is_empty() {
@@ -88,7 +94,7 @@ impl<'r> Parts<'r> {
                 (_, Value::Targets(expr)) => parts.targets = Some(expr.clone()),
                 (_, Value::Services(services)) => parts.services = services,
                 ("old", Value::Arg(Json::String(text))) => parts.from = Some(text.clone()),
-                ("old", _) | (_, Value::Nothing) => {}
+                ("old", _) => {}
                 ("storage", Value::Arg(_)) if parts.op == "storage.list" => {}
                 (_, Value::Arg(json)) => {
                     parts.args.insert((*name).to_owned(), json.clone());
@@ -113,8 +119,39 @@ impl<'r> Parts<'r> {
         Ok(parts)
     }
 
+    /// `stop nginx and start it again`: what can be said of a guest and of a service alike is said of what was last
+    /// spoken of.
+    fn pronoun(&mut self, scope: &Scope<'_>) -> Result<(), Problem> {
+        let alike = [
+            ("guest.start", "service.start"),
+            ("guest.shutdown", "service.stop"),
+            ("guest.reboot", "service.restart"),
+            ("guest.status", "service.status"),
+        ];
+        let Some((_, of_service)) = alike.iter().find(|(of_guest, _)| *of_guest == self.op) else { return Ok(()) };
+        let Some(step) = scope.step else { return Ok(()) };
+        let group = step.op.name().split('.').next().unwrap_or_default();
+        match (step.op.service(), group) {
+            (Some(service), _) => {
+                self.op = (*of_service).to_owned();
+                self.args.insert("service".to_owned(), Json::from(service));
+                Ok(())
+            }
+            (None, "package" | "config" | "exec" | "logs") => {
+                Err(ask("What does \"it\" stand for, the guest or a service in it? Name it.", scope.before.to_vec()))
+            }
+            (None, _) => Ok(()),
+        }
+    }
+
     /// Nothing was named: the cluster, what the clause before was about, or a question.
     fn without_targets(mut self, scope: &Scope<'_>) -> Result<Resolved, Problem> {
+        if self.op == "agent.update" {
+            return Err(ask(
+                "Whose agents? Say for example \"all containers\", \"all nodes\", or name them.",
+                Vec::new(),
+            ));
+        }
         let of_cluster = [
             "cluster.status",
             "node.list",
@@ -223,6 +260,7 @@ impl<'r> Parts<'r> {
         }
         self.suit_templates(taken, scope)?;
         self.suit_agents(taken, scope)?;
+        self.suit_migration(taken, scope);
         if taken.any && !self.only_reads() {
             return Err(ask("Which one? \"any\" leaves it open.", taken.targets.clone()));
         }
@@ -299,12 +337,26 @@ impl<'r> Parts<'r> {
         Ok(())
     }
 
+    /// `move all containers from pve1 to pve2`: of a class, those that are there and not where they are to go.
+    fn suit_migration(&self, taken: &mut Taken, scope: &Scope<'_>) {
+        if self.op != "guest.migrate" {
+            return;
+        }
+        let to = self.args.get("node").and_then(Json::as_str);
+        let home = |target: &Target| scope.vocabulary.inventory.guest_of(target).map(|guest| guest.node.as_str());
+        let of_class = std::mem::take(&mut taken.by_class);
+        let moves =
+            |target: &Target| self.from.as_deref().is_none_or(|from| home(target) == Some(from)) && home(target) != to;
+        taken.targets.retain(|target| !of_class.contains(target) || moves(target));
+        taken.by_class = of_class;
+    }
+
     /// Checks arguments against what they are for.
     fn complete(&mut self, taken: &Taken, scope: &Scope<'_>) -> Result<(), Problem> {
         let inventory = scope.vocabulary.inventory;
         let guests: Vec<&Guest> = taken.targets.iter().filter_map(|target| inventory.guest_of(target)).collect();
         match self.op.as_str() {
-            "guest.migrate" => self.migration(&guests),
+            "guest.migrate" => self.migration(&guests, &taken.by_class),
             "guest.rollback" | "guest.delete_snapshot" => self.snapshot(&guests),
             "guest.resize" => self.disk(&guests),
             "guest.clone" if taken.targets.len() > 1 => Err(ask("Which one is to be cloned?", taken.targets.clone())),
@@ -320,7 +372,7 @@ impl<'r> Parts<'r> {
         }
     }
 
-    fn migration(&self, guests: &[&Guest]) -> Result<(), Problem> {
+    fn migration(&self, guests: &[&Guest], by_class: &[Target]) -> Result<(), Problem> {
         let elsewhere = self.from.as_ref().and_then(|from| guests.iter().find(|guest| guest.node != *from));
         if let Some(guest) = elsewhere {
             return Err(ask(format!("{} is on {}. Is that the one?", guest.label(), guest.node), vec![guest.target()]));

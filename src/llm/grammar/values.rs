@@ -25,8 +25,6 @@ pub enum Value {
         /// As it was written.
         text: String,
     },
-    /// Nothing that a plan needs.
-    Nothing,
 }
 
 const NUMBERS: &[&str] =
