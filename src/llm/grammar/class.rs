@@ -39,6 +39,8 @@ pub struct Taken {
     pub by_class: Vec<Target>,
     /// Whether a class was narrowed by nothing but its kind (`all containers`, `everything`).
     pub unbounded: bool,
+    /// Whether nothing but a place narrowed a class of every kind (`everything on pve1`).
+    pub whole_nodes: bool,
     /// Whether a class of guests and nodes alike, with no word about either, was meant (`everything`).
     pub everything: bool,
     /// Whether `any` was said.
@@ -76,8 +78,10 @@ impl Scope<'_> {
                 taken.by_class.extend(group.iter().cloned());
                 taken.any |= any;
                 taken.unbounded |= is_unbounded(noun) && expr.exclude.is_empty();
-                taken.everything |=
-                    matches!(noun, Noun::Class { class: Class::Any | Class::Guest, .. }) && is_unbounded(noun);
+                taken.whole_nodes |= matches!(noun, Noun::Class { class: Class::Any | Class::All | Class::Guest, filters, .. }
+                    if filters.iter().all(|filter| matches!(filter.what, Property::Node(_))));
+                taken.everything |= matches!(noun, Noun::Class { class: Class::Any | Class::All | Class::Guest, .. })
+                    && is_unbounded(noun);
             }
             taken.targets.extend(group.iter().cloned());
             taken.groups.push(group);

@@ -8,6 +8,7 @@ use super::{
     resolve::{Resolved, resolve},
     sentence::Sentence,
     token::{Kind, Token},
+    values::FAR,
 };
 use crate::model::{Target, plan::Proposed, policy, risk::Risk};
 
@@ -215,6 +216,19 @@ fn choose(readings: &[Reading<'_>], scope: &Scope<'_>) -> Result<Resolved, Probl
                 problem.get_or_insert(other);
             }
         }
+    }
+    let changes = found.iter().any(|resolved| !observes(&resolved.steps));
+    if let Some(Problem::Ask { candidates, .. }) = &problem
+        && changes
+        && !candidates.is_empty()
+    {
+        // One reading would change something, an equally likely one leaves open what: that is a doubt too.
+        return Err(problem.unwrap_or_else(|| ask("I did not understand that.", Vec::new())));
+    }
+    if changes && (FAR..STRANGE).contains(&best.cost) {
+        let about = found.iter().flat_map(|resolved| resolved.about.clone()).collect();
+        let ways: Vec<String> = found.iter().map(|resolved| names(&resolved.steps)).collect();
+        return Err(ask(format!("Is this meant: {}? If so, put names in quotes.", ways.join(" or ")), about));
     }
     match found.len() {
         0 => Err(problem.unwrap_or_else(|| ask("I did not understand that.", Vec::new()))),

@@ -89,8 +89,10 @@ pub enum Class {
     Guest,
     /// Nodes.
     Node,
-    /// Guests, where nothing was said of the kind.
+    /// Guests, where nothing was said of the kind: `the stopped ones`.
     Any,
+    /// Every guest: `everything`, which takes no word before it.
+    All,
     /// Templates.
     Template,
 }
@@ -316,11 +318,12 @@ impl Sentence<'_> {
                 "guest" => Class::Guest,
                 "node" => Class::Node,
                 "template" => Class::Template,
+                "all" => Class::All,
                 _ => Class::Any,
             };
             let last = &self.tokens[phrase.end - 1];
             let word = if phrase.corrected { last.meant.first().unwrap_or(&last.lower) } else { &last.lower };
-            let many = word.ends_with('s') || class == Class::Any && word != "one";
+            let many = word.ends_with('s') || class == Class::All || class == Class::Any && word != "one";
             Some((phrase.end, class, many))
         });
         phrases.collect()
@@ -336,7 +339,7 @@ impl Sentence<'_> {
             }
             let cost = if number_at > start { 0 } else { cost };
             let Some(token) = self.token(number_at).filter(|token| token.is_wordlike()) else { continue };
-            let class = class.filter(|class| *class != Class::Any);
+            let class = class.filter(|class| !matches!(class, Class::Any | Class::All));
             if let Some((vmid, written)) = vmid_of(&token.lower) {
                 let class = written.or(class);
                 let cost = if written.is_some() || token.lower.starts_with('#') { 0 } else { cost };
@@ -385,7 +388,7 @@ impl Sentence<'_> {
         starts.extend(
             self.class_noun(at)
                 .into_iter()
-                .filter(|(_, class, _)| *class != Class::Any)
+                .filter(|(_, class, _)| !matches!(class, Class::Any | Class::All))
                 .map(|(end, class, _)| (end, Some(class))),
         );
         for (start, before) in starts {
@@ -394,7 +397,7 @@ impl Sentence<'_> {
                 let noun = |class| Noun::Named { text: text.clone(), named: named.clone(), class, filters: Vec::new() };
                 out.push(Hit { end, value: noun(before), cost });
                 for (after, class, many) in self.class_noun(end) {
-                    if !many && class != Class::Any && before.is_none() {
+                    if !many && !matches!(class, Class::Any | Class::All) && before.is_none() {
                         out.push(Hit { end: after, value: noun(Some(class)), cost });
                     }
                 }
@@ -460,6 +463,12 @@ impl Sentence<'_> {
             let mut next = Vec::new();
             for (end, filters, words, cost) in open {
                 for (after, class, plural) in self.class_noun(end) {
+                    if class == Class::All && end != at {
+                        continue;
+                    }
+                    // `the nginx server` is rather the service than a machine.
+                    let served = !words.is_empty() && self.tokens[after - 1].is("server");
+                    let cost = cost + if served { 4 } else { 0 };
                     let many = determiner.all || determiner.any || plural;
                     let noun = Noun::Class {
                         class,
@@ -519,6 +528,7 @@ impl Sentence<'_> {
         let start = at + usize::from(negated);
         for (end, what, cost) in self.property(start) {
             let words = self.tokens[start..end].iter().map(|token| token.lower.clone()).collect();
+            let cost = cost + if matches!(what, Property::Units(_)) { 4 } else { 0 };
             let mut filter = Filter { what, not: negated };
             let mut end = end;
             while self.is_any(end, &["and", "or"]) {
@@ -660,7 +670,9 @@ impl Sentence<'_> {
         let mut at = at;
         let relative = self.is_any(at, &["that", "which", "who"]);
         at += usize::from(relative);
-        let be = self.is_any(at, &["is", "are"]) && relative;
+        // `which guests are on pve2` asks for those, `which guests are up` does not.
+        let predicate = full && self.is_any(at + 1, &["on", "in", "tagged"]);
+        let be = self.is_any(at, &["is", "are"]) && (relative || predicate);
         at += usize::from(be);
         while relative && self.is_any(at, &["currently", "still", "now", "already"]) {
             at += 1;
@@ -918,7 +930,7 @@ impl Class {
         match self {
             Self::Ct => kind == GuestKind::Ct,
             Self::Vm => kind == GuestKind::Vm,
-            Self::Guest | Self::Any | Self::Template => true,
+            Self::Guest | Self::Any | Self::All | Self::Template => true,
             Self::Node => false,
         }
     }

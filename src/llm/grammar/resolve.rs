@@ -7,6 +7,7 @@ use super::{
     noun::{Expr, Noun},
     service::ServiceWord,
     values::Value,
+    vocabulary::name_parts,
 };
 use crate::model::{Op, Target, catalogue, inventory::Guest, plan::Proposed};
 use serde_json::{Map, Value as Json};
@@ -264,7 +265,7 @@ impl<'r> Parts<'r> {
         if taken.any && !self.only_reads() {
             return Err(ask("Which one? \"any\" leaves it open.", taken.targets.clone()));
         }
-        if self.op == "guest.destroy" && taken.unbounded {
+        if self.op == "guest.destroy" && (taken.unbounded || taken.whole_nodes) {
             return Err(Problem::Refuse("that would destroy everything of its kind; name what is to go".to_owned()));
         }
         Ok(())
@@ -356,7 +357,7 @@ impl<'r> Parts<'r> {
         let inventory = scope.vocabulary.inventory;
         let guests: Vec<&Guest> = taken.targets.iter().filter_map(|target| inventory.guest_of(target)).collect();
         match self.op.as_str() {
-            "guest.migrate" => self.migration(&guests, &taken.by_class),
+            "guest.migrate" => self.migration(&guests),
             "guest.rollback" | "guest.delete_snapshot" => self.snapshot(&guests),
             "guest.resize" => self.disk(&guests),
             "guest.clone" if taken.targets.len() > 1 => Err(ask("Which one is to be cloned?", taken.targets.clone())),
@@ -372,7 +373,7 @@ impl<'r> Parts<'r> {
         }
     }
 
-    fn migration(&self, guests: &[&Guest], by_class: &[Target]) -> Result<(), Problem> {
+    fn migration(&self, guests: &[&Guest]) -> Result<(), Problem> {
         let elsewhere = self.from.as_ref().and_then(|from| guests.iter().find(|guest| guest.node != *from));
         if let Some(guest) = elsewhere {
             return Err(ask(format!("{} is on {}. Is that the one?", guest.label(), guest.node), vec![guest.target()]));
@@ -458,10 +459,18 @@ fn adopt_template(parts: &mut Parts<'_>, scope: &Scope<'_>) -> Result<(), Proble
     else {
         return Ok(());
     };
-    let named = scope.vocabulary.named(template);
-    let Some(target) = named.iter().map(|named| scope.vocabulary.target(*named)).find(|target| target.vmid().is_some())
-    else {
-        return Ok(());
+    let templates = || scope.vocabulary.inventory.guests.iter().filter(|guest| guest.template);
+    let exact = templates().any(|guest| guest.name.eq_ignore_ascii_case(template));
+    let word = template.to_lowercase();
+    let fits = |guest: &&Guest| {
+        let near = guest.os.id == word || name_parts(&guest.name).contains(&word);
+        if exact { guest.name.eq_ignore_ascii_case(template) } else { near }
+    };
+    let found: Vec<Target> = templates().filter(fits).map(Guest::target).collect();
+    let target = match &found[..] {
+        [] => return Ok(()),
+        [target] => target.clone(),
+        _ => return Err(ask(scope.which(template, &found), found)),
     };
     let extra = parts.args.keys().any(|key| !["template", "kind", "name", "node"].contains(&key.as_str()));
     if extra {
@@ -473,7 +482,8 @@ fn adopt_template(parts: &mut Parts<'_>, scope: &Scope<'_>) -> Result<(), Proble
             vec![target],
         ));
     }
-    let noun = Noun::Named { text: template.to_owned(), named: named.to_vec(), class: None, filters: Vec::new() };
+    let vmid = target.vmid().unwrap_or_default();
+    let noun = Noun::Vmid { vmid, class: None, filters: Vec::new() };
     parts.targets = Some(Expr { include: vec![noun], exclude: Vec::new() });
     parts.op = "guest.clone".to_owned();
     parts.args.remove("template");

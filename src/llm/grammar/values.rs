@@ -5,6 +5,7 @@ use super::{
     sentence::Sentence,
     service::ServiceWord,
     token::{Kind, Token},
+    vocabulary::name_parts,
 };
 use crate::model::values::Time;
 use serde_json::Value as Json;
@@ -26,6 +27,9 @@ pub enum Value {
         text: String,
     },
 }
+
+/// What a word of the language costs where a name was expected: enough for a question.
+pub const FAR: u32 = 45;
 
 const NUMBERS: &[&str] =
     &["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
@@ -60,6 +64,8 @@ impl Sentence<'_> {
             "storage" => self.storage_slot(at),
             "snapshot" => self.snapshot_slot(at),
             "disk" => self.disk_slot(at),
+            "template" => self.template_slot(at),
+            "priority" => one(self.priority(at).map(|word| (at + 1, Json::from(word), 0))),
             "kind" => self.kind_slot(at),
             "packages" | "tags" => self.list_slot(kind, at),
             "pattern" => self.free(at, 3, 15, 10),
@@ -73,7 +79,7 @@ impl Sentence<'_> {
                     |hit| matches!(&hit.value, Value::Arg(Json::String(name)) if crate::model::target::is_name(name)),
                 )
                 .collect(),
-            _ => self.free(at, 1, 20, 5),
+            _ => self.free(at, 1, FAR, 5),
         }
     }
 
@@ -91,7 +97,7 @@ impl Sentence<'_> {
         }
         let fits = |hit: &Hit<Expr>| match kind {
             "nodes" => hit.value.include.iter().all(|noun| self.is_node(noun)),
-            "class" => is_class(&hit.value, true),
+            "class" => is_class(&hit.value, true) && !hit.value.include.iter().any(|noun| matches!(noun, Noun::Class { class: Class::Template, .. })),
             "anyclass" => is_class(&hit.value, false),
             "bare" => hit
                 .value
@@ -266,7 +272,31 @@ impl Sentence<'_> {
         if let Some(name) = token.meant.iter().find_map(|meant| self.vocabulary.snapshot(meant)) {
             return one(Some((at + 1, Json::from(name), 10)));
         }
-        self.free(at, 4, 25, 10)
+        self.free(at, 4, FAR, 10)
+    }
+
+    /// A template's file name, or a word of a template guest: its name, a part of it, its system.
+    fn template_slot(&self, at: usize) -> Hits {
+        let Some(token) = self.token(at).filter(|token| token.is_wordlike()) else { return Vec::new() };
+        let mut templates = self.vocabulary.inventory.guests.iter().filter(|guest| guest.template);
+        let known = templates.any(|guest| guest.os.id == token.lower || name_parts(&guest.name).contains(&token.lower));
+        if known { one(Some((at + 1, Json::from(token.text.clone()), 1))) } else { self.free(at, 1, FAR, 5) }
+    }
+
+    /// Syslog's word for a priority.
+    fn priority(&self, at: usize) -> Option<&'static str> {
+        let word = match self.token(at)?.lower.as_str() {
+            "emerg" | "emergency" | "panic" => "emerg",
+            "alert" => "alert",
+            "crit" | "critical" => "crit",
+            "err" | "error" | "errors" => "err",
+            "warn" | "warning" | "warnings" => "warning",
+            "notice" => "notice",
+            "info" | "informational" => "info",
+            "debug" => "debug",
+            _ => return None,
+        };
+        Some(word)
     }
 
     fn disk_slot(&self, at: usize) -> Hits {
@@ -330,7 +360,7 @@ impl Sentence<'_> {
         let cost = if kind == "tags" {
             0
         } else if known {
-            25
+            FAR
         } else {
             u32::from(!self.vocabulary.named(word).is_empty()) * 12
         };
@@ -350,7 +380,7 @@ impl Sentence<'_> {
             return Vec::new();
         };
         let camel = token.kind == Kind::Quoted || token.text.chars().skip(1).any(char::is_uppercase);
-        self.free(at, if camel { 0 } else { 8 }, 20, 20)
+        self.free(at, if camel { 0 } else { 8 }, FAR, 20)
     }
 
     fn value_slot(&self, at: usize) -> Hits {
