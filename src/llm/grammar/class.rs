@@ -45,6 +45,8 @@ pub struct Taken {
     pub everything: bool,
     /// Whether `any` was said.
     pub any: bool,
+    /// Whether a bare plural was all that was said: `reboot containers`.
+    pub bare: bool,
 }
 
 /// What resolving needs to know.
@@ -74,9 +76,10 @@ impl Scope<'_> {
         for noun in &expr.include {
             let mut group = self.noun(noun, false)?;
             group.retain(|target| !excluded.contains(target));
-            if let Noun::Class { many: true, any, .. } = noun {
+            if let Noun::Class { many: true, any, all, .. } = noun {
                 taken.by_class.extend(group.iter().cloned());
                 taken.any |= any;
+                taken.bare |= !all && is_unbounded(noun);
                 taken.unbounded |= is_unbounded(noun) && expr.exclude.is_empty();
                 taken.whole_nodes |= matches!(noun, Noun::Class { class: Class::Any | Class::All | Class::Guest, filters, .. }
                     if filters.iter().all(|filter| matches!(filter.what, Property::Node(_))));

@@ -68,6 +68,8 @@ pub enum Noun {
         many: bool,
         /// Whether `any` was said.
         any: bool,
+        /// Whether `all`, `every` or the like was said.
+        all: bool,
     },
     /// What was spoken of before.
     Pronoun,
@@ -144,25 +146,7 @@ impl Filter {
 }
 
 const QUANTIFIERS: &[&str] = &["all", "every", "each", "both"];
-const ARTICLES: &[&str] = &[
-    "the",
-    "a",
-    "an",
-    "my",
-    "our",
-    "your",
-    "these",
-    "those",
-    "this",
-    "that",
-    "of",
-    "its",
-    "some",
-    "another",
-    "remaining",
-    "other",
-    "us",
-];
+const ARTICLES: &[&str] = &["the", "a", "an", "my", "our", "your", "these", "those", "this", "that", "of", "us"];
 const PRONOUNS: &[&str] = &["it", "them", "they", "that", "this", "these", "those"];
 
 /// What stands before a noun.
@@ -280,6 +264,7 @@ impl Sentence<'_> {
                 mods: 0,
                 many: true,
                 any: false,
+                all: true,
             };
             out.push(Hit { end: start, value: noun, cost: 6 });
         }
@@ -298,6 +283,11 @@ impl Sentence<'_> {
         let mut end = at;
         while let Some(token) = self.token(end).filter(|token| token.kind == Kind::Word) {
             let word = token.lower.as_str();
+            if matches!(word, "those" | "these")
+                && self.is_any(end + 1, &["tagged", "on", "in", "with", "without", "that", "which", "running"])
+            {
+                break;
+            }
             // A guest may be called `all` or `some`; then the name wins only with its class.
             determiner.all |= QUANTIFIERS.contains(&word);
             determiner.any |= word == "any";
@@ -349,7 +339,15 @@ impl Sentence<'_> {
                 let class = class.unwrap_or(Class::Any);
                 out.push(Hit {
                     end: number_at + 1,
-                    value: Noun::Class { class, words: Vec::new(), filters, mods: 0, many: true, any: false },
+                    value: Noun::Class {
+                        class,
+                        words: Vec::new(),
+                        filters,
+                        mods: 0,
+                        many: true,
+                        any: false,
+                        all: true,
+                    },
                     cost,
                 });
             } else if token.kind == Kind::Number && class.is_some() {
@@ -477,14 +475,22 @@ impl Sentence<'_> {
                         filters: filters.clone(),
                         many,
                         any: determiner.any,
+                        all: determiner.all || class == Class::All,
                     };
                     out.push(Hit { end: after, value: noun, cost });
                 }
                 if let Some((after, pool)) = self.pool(end) {
                     let mut filters = filters.clone();
                     filters.push(Filter::is(Property::Pool(pool)));
-                    let noun =
-                        Noun::Class { class: Class::Any, words: Vec::new(), filters, mods: 0, many: true, any: false };
+                    let noun = Noun::Class {
+                        class: Class::Any,
+                        words: Vec::new(),
+                        filters,
+                        mods: 0,
+                        many: true,
+                        any: false,
+                        all: true,
+                    };
                     out.push(Hit { end: after, value: noun, cost });
                 }
                 for (after, filter, mut said, more) in self.modifier(end) {
@@ -643,9 +649,9 @@ impl Sentence<'_> {
             let full = matches!(current.value, Noun::Class { .. });
             let Some((end, filters)) = self.properties_after(current.end, full) else { return };
             let value = match current.value {
-                Noun::Class { class, words, filters: mut had, mods, many, any } => {
+                Noun::Class { class, words, filters: mut had, mods, many, any, all } => {
                     had.extend(filters);
-                    Noun::Class { class, words, filters: had, mods, many, any }
+                    Noun::Class { class, words, filters: had, mods, many, any, all }
                 }
                 Noun::Vmid { vmid, class, filters: mut had } => {
                     had.extend(filters);

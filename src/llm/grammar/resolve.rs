@@ -164,6 +164,9 @@ impl<'r> Parts<'r> {
             "template.download",
             "agent.check",
         ];
+        if let Some(there) = self.taken_name(scope).filter(|_| self.op == "guest.create") {
+            return Err(ask("That name is taken. Which name instead?", vec![there]));
+        }
         if of_cluster.contains(&self.op.as_str()) {
             return self.finish(vec![Target::cluster()], Vec::new());
         }
@@ -262,8 +265,9 @@ impl<'r> Parts<'r> {
         self.suit_templates(taken, scope)?;
         self.suit_agents(taken, scope)?;
         self.suit_migration(taken, scope);
-        if taken.any && !self.only_reads() {
-            return Err(ask("Which one? \"any\" leaves it open.", taken.targets.clone()));
+        let open = taken.any || taken.bare && group != "agent";
+        if open && !self.only_reads() {
+            return Err(ask("Which ones? Say \"all\", or name them.", taken.targets.clone()));
         }
         if self.op == "guest.destroy" && (taken.unbounded || taken.whole_nodes) {
             return Err(Problem::Refuse("that would destroy everything of its kind; name what is to go".to_owned()));
@@ -368,9 +372,19 @@ impl<'r> Parts<'r> {
             "guest.configure" if self.args.contains_key("name") && taken.targets.len() > 1 => {
                 Err(ask("Which one is to be renamed?", taken.targets.clone()))
             }
+            "guest.clone" | "guest.configure" if self.taken_name(scope).is_some() => {
+                let there = self.taken_name(scope).into_iter().collect();
+                Err(ask("That name is taken. Which name instead?", there))
+            }
             "config.edit" => self.patch(),
             _ => Ok(()),
         }
+    }
+
+    /// The guest that is called what a new one is to be called.
+    fn taken_name(&self, scope: &Scope<'_>) -> Option<Target> {
+        let name = self.args.get("name").and_then(Json::as_str)?;
+        scope.vocabulary.inventory.guests.iter().find(|guest| guest.name.eq_ignore_ascii_case(name)).map(Guest::target)
     }
 
     fn migration(&self, guests: &[&Guest]) -> Result<(), Problem> {

@@ -283,6 +283,16 @@ impl Scope<'_> {
             Unit::Is(unit) => Some((guest.target(), unit)),
             _ => None,
         };
+        // Called so and nothing told of it: the machine may be meant as well as a service in it.
+        if let [guest] = named[..]
+            && guest.services.is_empty()
+            && name_parts(&guest.name) == word.words()
+        {
+            return Err(ask(
+                format!("Is {} itself meant, or a service in it? Name the service and the guest.", guest.label()),
+                vec![guest.target()],
+            ));
+        }
         if let [guest] = named[..]
             && !word.many
             && let Some(found) = unit(guest)

@@ -43,8 +43,8 @@ impl Sentence<'_> {
             return Vec::new();
         }
         match kind {
-            "targets" | "owner" | "bare" | "single" | "nodes" | "class" | "anyclass" | "nodeclass" | "allnodes"
-            | "where" | "agentclass" => self.target_slot(kind, at),
+            "targets" | "owner" | "its" | "bare" | "single" | "nodes" | "class" | "anyclass" | "nodeclass"
+            | "allnodes" | "where" | "agentclass" => self.target_slot(kind, at),
             "service" => self.services(at, false),
             "sureservice" => self.services(at, true),
             "number" => one(self.number(at).map(|(end, number)| (end, Json::from(number), 0))),
@@ -73,11 +73,9 @@ impl Sentence<'_> {
             "key" => self.free(at, 2, 10, 15),
             "value" => self.value_slot(at),
             "newname" => self
-                .free(at, 0, 12, 0)
+                .free(at, 0, 12, 30)
                 .into_iter()
-                .filter(
-                    |hit| matches!(&hit.value, Value::Arg(Json::String(name)) if crate::model::target::is_name(name)),
-                )
+                .filter(|hit| matches!(&hit.value, Value::Arg(Json::String(name)) if is_new_name(name)))
                 .collect(),
             _ => self.free(at, 1, FAR, 5),
         }
@@ -92,12 +90,20 @@ impl Sentence<'_> {
         } else {
             at
         };
+        if kind == "its" {
+            let expr = Expr { include: vec![Noun::Pronoun], exclude: Vec::new() };
+            let its = self.is_any(at, &["its", "their"]);
+            return its.then(|| Hit { end: at + 1, value: Value::Targets(expr), cost: 0 }).into_iter().collect();
+        }
         if kind == "agentclass" {
             return self.agent_class(at);
         }
         let fits = |hit: &Hit<Expr>| match kind {
             "nodes" => hit.value.include.iter().all(|noun| self.is_node(noun)),
-            "class" => is_class(&hit.value, true) && !hit.value.include.iter().any(|noun| matches!(noun, Noun::Class { class: Class::Template, .. })),
+            "class" => {
+                is_class(&hit.value, true)
+                    && !hit.value.include.iter().any(|noun| matches!(noun, Noun::Class { class: Class::Template, .. }))
+            }
             "anyclass" => is_class(&hit.value, false),
             "bare" => hit
                 .value
@@ -132,14 +138,23 @@ impl Sentence<'_> {
         });
         let filters =
             names.map(|name| super::noun::Filter { what: super::noun::Property::Node(name), not: false }).collect();
-        let noun = Noun::Class { class: Class::Any, words: Vec::new(), filters, mods: 0, many: true, any: false };
+        let noun =
+            Noun::Class { class: Class::Any, words: Vec::new(), filters, mods: 0, many: true, any: false, all: true };
         Value::Targets(Expr { include: vec![noun], exclude: expr.exclude })
     }
 
     /// `that is still on 0.9.4` after "agents": whoever has one of that version.
     fn agent_class(&self, at: usize) -> Hits {
         let found = self.agent_version(at).map(|(end, filters)| {
-            let noun = Noun::Class { class: Class::Any, words: Vec::new(), filters, mods: 0, many: true, any: false };
+            let noun = Noun::Class {
+                class: Class::Any,
+                words: Vec::new(),
+                filters,
+                mods: 0,
+                many: true,
+                any: false,
+                all: true,
+            };
             Hit { end, value: Value::Targets(Expr { include: vec![noun], exclude: Vec::new() }), cost: 0 }
         });
         found.into_iter().collect()
@@ -362,7 +377,11 @@ impl Sentence<'_> {
         } else if known {
             FAR
         } else {
-            u32::from(!self.vocabulary.named(word).is_empty()) * 12
+            u32::from(
+                !self.vocabulary.named(word).is_empty()
+                    && !self.is_package(word)
+                    && self.vocabulary.service(word).is_none(),
+            ) * FAR
         };
         valid.then(|| (token.text.clone(), cost))
     }
@@ -407,6 +426,11 @@ impl Sentence<'_> {
 
 fn one(found: Option<(usize, Json, u32)>) -> Hits {
     found.map(|(end, value, cost)| Hit { end, value: Value::Arg(value), cost }).into_iter().collect()
+}
+
+/// A host name that is no number.
+fn is_new_name(name: &str) -> bool {
+    crate::model::target::is_name(name) && !name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_class(expr: &Expr, many: bool) -> bool {
