@@ -29,6 +29,7 @@ pub enum Problem {
 }
 
 /// Targets, and how they were named.
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that was or was not said")]
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Taken {
     /// Sorted, without doubles.

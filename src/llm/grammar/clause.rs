@@ -2,6 +2,7 @@
 //! several readings counts.
 
 use super::{
+    background::request,
     class::{Problem, Scope, ask},
     intent::{Matcher, Reading},
     noun::Noun,
@@ -21,7 +22,11 @@ const MOST_BREAKS: usize = 24;
 
 /// The steps of a whole sentence.
 pub fn plan(sentence: &Sentence<'_>) -> Result<Vec<Proposed>, Problem> {
-    let (tokens, background) = without_background(sentence);
+    let (tokens, background) = request(sentence);
+    // `first snapshot a, then reboot it`
+    let opening = tokens.first().is_some_and(|token| token.is("first"));
+    let counted = tokens.get(1).is_some_and(|token| token.kind == Kind::Number);
+    let tokens = tokens[usize::from(opening && !counted)..].to_vec();
     let cut =
         clauses(sentence, &tokens).map(|cut| cut.into_iter().map(|(from, to)| tokens[from..to].to_vec()).collect());
     let clauses: Vec<Vec<Token>> =
@@ -48,7 +53,8 @@ pub fn plan(sentence: &Sentence<'_>) -> Result<Vec<Proposed>, Problem> {
     Ok(steps)
 }
 
-fn part<'a>(sentence: &Sentence<'a>, tokens: &[Token]) -> Sentence<'a> {
+/// Some of a sentence's tokens as a sentence of their own.
+pub fn part<'a>(sentence: &Sentence<'a>, tokens: &[Token]) -> Sentence<'a> {
     Sentence::new(tokens.to_vec(), sentence.lexicon, sentence.vocabulary)
 }
 
@@ -136,70 +142,6 @@ fn breaks(tokens: &[Token]) -> Vec<(usize, usize)> {
         at = next;
     }
     out
-}
-
-/// Words before a request that only say why: `the dashboards won't load again, could you …`. They may not hold a
-/// condition or an exception. Gives the rest, and what guests were spoken of.
-fn without_background(sentence: &Sentence<'_>) -> (Vec<Token>, Vec<Target>) {
-    const CONDITIONS: &[&str] = &[
-        "if",
-        "unless",
-        "until",
-        "except",
-        "only",
-        "when",
-        "after",
-        "before",
-        "but",
-        "never",
-        "once",
-        "while",
-        "leave",
-        "untouched",
-        "skip",
-        "exclude",
-        "instead",
-        "should",
-        "must",
-        "whenever",
-        "without",
-        "keep",
-    ];
-    const VERBS: &[&str] = &[
-        "is", "are", "was", "were", "will", "has", "have", "keeps", "seems", "looks", "does", "do", "feels", "got",
-        "went", "had", "can",
-    ];
-    const REQUESTS: &[&str] = &["so", "could", "can", "please", "would", "pls", "therefore", "hence"];
-    let tokens = &sentence.tokens;
-    let ends = (1..tokens.len().saturating_sub(1)).filter(|at| {
-        let request = REQUESTS.iter().any(|word| tokens[at + 1].is(word));
-        (matches!(tokens[*at].kind, Kind::Comma | Kind::Stop) && tokens[*at].text != ":") && request
-    });
-    let is_background = |end: &usize| {
-        let words = &tokens[..*end];
-        let conditional = words.iter().any(|token| CONDITIONS.iter().any(|word| token.is(word)));
-        let verb = words.iter().skip(1).any(|token| VERBS.iter().any(|word| token.is(word)));
-        let command = words.first().is_some_and(|token| token.is("do") || token.is("not"));
-        verb && !conditional && !command && Matcher::new(&part(sentence, words)).readings().is_empty()
-    };
-    let Some(end) = ends.filter(is_background).last() else { return (tokens.clone(), Vec::new()) };
-    let spoken =
-        (0..end).flat_map(|at| sentence.targets(at)).filter(|hit| hit.end <= end).flat_map(|hit| hit.value.include);
-    let named = spoken.flat_map(|noun| match noun {
-        Noun::Named { named, .. } => named.iter().map(|named| sentence.vocabulary.target(*named)).collect(),
-        Noun::Vmid { vmid, .. } => {
-            sentence.vocabulary.inventory.guest(vmid).map(|guest| guest.target()).into_iter().collect()
-        }
-        Noun::Partial { words, .. } => sentence
-            .vocabulary
-            .with_parts(&words)
-            .into_iter()
-            .map(|index| sentence.vocabulary.guest(index).target())
-            .collect(),
-        _ => Vec::new(),
-    });
-    let guests = named.filter(|target| target.vmid().is_some()).collect();
-    (tokens[end + 1..].to_vec(), guests)
 }
 
 /// The one thing that the likeliest readings come to; where they differ and something would change, a question.

@@ -6,7 +6,7 @@ use super::{
     noun::Hit,
     pattern::Node,
     sentence::Sentence,
-    token::Kind,
+    token::{Kind, Token},
     values::Value,
 };
 use std::{
@@ -34,12 +34,14 @@ pub struct Reading<'l> {
 
 /// Hits of a piece of a phrasing that begin at one token.
 type Found<'l> = Rc<Vec<Hit<Slots<'l>>>>;
+/// Readings of a slot by its kind and the token that it begins at.
+type Filled<'l> = HashMap<(&'l str, usize), Rc<Vec<Hit<Value>>>>;
 
 /// Matches the lexicon's phrasings against one clause.
 pub struct Matcher<'s, 'l> {
     sentence: &'s Sentence<'l>,
     memo: RefCell<HashMap<(*const Node, usize), Found<'l>>>,
-    slots: RefCell<HashMap<(&'l str, usize), Rc<Vec<Hit<Value>>>>>,
+    slots: RefCell<Filled<'l>>,
     steps: Cell<u32>,
 }
 
@@ -80,12 +82,8 @@ impl<'s, 'l> Matcher<'s, 'l> {
     }
 
     fn possible(&self, phrasing: &Phrasing, present: &HashSet<usize>) -> bool {
-        let said = |word: &String| self.sentence.tokens.iter().any(|token| self.reads(token, word).is_some());
+        let said = |word: &String| self.sentence.tokens.iter().any(|token| reads(token, word).is_some());
         phrasing.concepts.iter().all(|concept| present.contains(concept)) && phrasing.words.iter().all(said)
-    }
-
-    fn reads(&self, token: &super::token::Token, word: &str) -> Option<bool> {
-        if token.kind == Kind::Possessive { (word == "'s").then_some(false) } else { token.reads(word) }
     }
 
     fn walk(&self, rule: &'l Rule, phrasing: &'l Phrasing, state: State<'l>, out: &mut Vec<Reading<'l>>) {
@@ -148,7 +146,7 @@ impl<'s, 'l> Matcher<'s, 'l> {
         let empty = |end: usize, cost: u32| Hit { end, value: Vec::new(), cost };
         match node {
             Node::Word(word) => {
-                let read = self.sentence.token(at).and_then(|token| self.reads(token, word));
+                let read = self.sentence.token(at).and_then(|token| reads(token, word));
                 read.map(|corrected| empty(at + 1, u32::from(corrected) * 10)).into_iter().collect()
             }
             Node::Concept(concept) => self
@@ -225,6 +223,11 @@ impl<'s, 'l> Matcher<'s, 'l> {
         }
         places
     }
+}
+
+/// Whether a token is that word of a phrasing, and whether that takes a correction.
+fn reads(token: &Token, word: &str) -> Option<bool> {
+    if token.kind == Kind::Possessive { (word == "'s").then_some(false) } else { token.reads(word) }
 }
 
 fn doubled(slots: &Slots<'_>) -> bool {

@@ -36,10 +36,24 @@ pub struct Lexicon {
     pub services: HashMap<usize, Vec<String>>,
     /// What classes of machines a service stands for, as the tag that they have, by the concept.
     pub roles: HashMap<usize, String>,
+    /// What is said around a request.
+    pub background: Background,
     /// The rules, in the file's order.
     pub rules: Vec<Rule>,
     /// What is refused.
     pub refusals: Vec<Refusal>,
+}
+
+/// By which words it is known that a part of a sentence only says why.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Background {
+    /// One has to be in it.
+    pub verbs: Vec<String>,
+    /// One has to begin the request after it.
+    pub requests: Vec<String>,
+    /// None may be in it.
+    pub conditions: Vec<String>,
 }
 
 /// How one operation is asked for.
@@ -88,6 +102,7 @@ pub struct Refusal {
 struct File {
     fillers: Vec<String>,
     grammar: Vec<String>,
+    background: Background,
     contractions: BTreeMap<String, String>,
     words: BTreeMap<String, Vec<String>>,
     classes: BTreeMap<String, Vec<String>>,
@@ -182,6 +197,7 @@ impl Lexicon {
             tags: file.tags.values().cloned().collect(),
             services: HashMap::new(),
             roles: HashMap::new(),
+            background: file.background.clone(),
             rules: Vec::new(),
             refusals: Vec::new(),
         }

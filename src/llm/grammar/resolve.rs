@@ -134,7 +134,7 @@ impl<'r> Parts<'r> {
         let group = step.op.name().split('.').next().unwrap_or_default();
         match (step.op.service(), group) {
             (Some(service), _) => {
-                self.op = (*of_service).to_owned();
+                (*of_service).clone_into(&mut self.op);
                 self.args.insert("service".to_owned(), Json::from(service));
                 Ok(())
             }
@@ -246,9 +246,9 @@ impl<'r> Parts<'r> {
         let nodes = taken.targets.iter().filter(|target| target.is_node()).count();
         let all_nodes = nodes == taken.targets.len();
         match self.op.as_str() {
-            "guest.status" | "system.metrics" if all_nodes => self.op = "node.status".to_owned(),
-            "guest.reboot" if all_nodes => self.op = "system.reboot".to_owned(),
-            "guest.list" if all_nodes => self.op = "node.list".to_owned(),
+            "guest.status" | "system.metrics" if all_nodes => "node.status".clone_into(&mut self.op),
+            "guest.reboot" if all_nodes => "system.reboot".clone_into(&mut self.op),
+            "guest.list" if all_nodes => "node.list".clone_into(&mut self.op),
             _ => {}
         }
         let group = self.op.split('.').next().unwrap_or_default();
@@ -327,7 +327,7 @@ impl<'r> Parts<'r> {
                 }
             }
             "agent.update" | "agent.remove" => {
-                taken.targets.retain(|target| !of_class.contains(target) || has_agent(target))
+                taken.targets.retain(|target| !of_class.contains(target) || has_agent(target));
             }
             _ => return Ok(()),
         }
@@ -499,7 +499,7 @@ fn adopt_template(parts: &mut Parts<'_>, scope: &Scope<'_>) -> Result<(), Proble
     let vmid = target.vmid().unwrap_or_default();
     let noun = Noun::Vmid { vmid, class: None, filters: Vec::new() };
     parts.targets = Some(Expr { include: vec![noun], exclude: Vec::new() });
-    parts.op = "guest.clone".to_owned();
+    "guest.clone".clone_into(&mut parts.op);
     parts.args.remove("template");
     parts.args.remove("kind");
     Ok(())

@@ -252,8 +252,8 @@ impl Sentence<'_> {
     fn node_slot(&self, at: usize) -> Hits {
         let at = if self.is(at, "the") { at + 1 } else { at };
         let Some(token) = self.token(at).filter(|token| token.is_wordlike()) else { return Vec::new() };
-        let readings = std::iter::once((&token.lower, 0)).chain(token.meant.iter().map(|meant| (meant, 10)));
-        let found = readings.filter_map(|(word, cost)| Some((self.vocabulary.node(word)?, cost))).next();
+        let mut readings = std::iter::once((&token.lower, 0)).chain(token.meant.iter().map(|meant| (meant, 10)));
+        let found = readings.find_map(|(word, cost)| Some((self.vocabulary.node(word)?, cost)));
         match found {
             Some((name, cost)) => one(Some((at + 1, Json::from(name), cost))),
             None => self.stranger(at, "node"),
@@ -263,8 +263,8 @@ impl Sentence<'_> {
     fn storage_slot(&self, at: usize) -> Hits {
         let at = if self.is(at, "the") { at + 1 } else { at };
         let Some(token) = self.token(at).filter(|token| token.is_wordlike()) else { return Vec::new() };
-        let readings = std::iter::once((&token.lower, 0)).chain(token.meant.iter().map(|meant| (meant, 10)));
-        let found = readings.filter_map(|(word, cost)| Some((self.vocabulary.storage(word)?, cost))).next();
+        let mut readings = std::iter::once((&token.lower, 0)).chain(token.meant.iter().map(|meant| (meant, 10)));
+        let found = readings.find_map(|(word, cost)| Some((self.vocabulary.storage(word)?, cost)));
         match found {
             Some((name, cost)) => one(Some((at + 1, Json::from(name), cost))),
             None => self.stranger(at, "storage"),
@@ -438,5 +438,8 @@ fn is_class(expr: &Expr, many: bool) -> bool {
 }
 
 fn is_log(path: &str) -> bool {
-    path.contains("/log/") || path.ends_with(".log") || path.ends_with("/syslog") || path.contains("/logs/")
+    path.contains("/log/")
+        || path.rsplit('.').next() == Some("log")
+        || path.ends_with("/syslog")
+        || path.contains("/logs/")
 }
