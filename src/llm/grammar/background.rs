@@ -57,3 +57,29 @@ fn named(sentence: &Sentence<'_>, noun: &Noun) -> Vec<Target> {
         Noun::Class { .. } | Noun::Pronoun | Noun::Unknown { .. } => Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::llm::grammar::testing::read;
+
+    fn rest(text: &str) -> (String, usize) {
+        read(text, |sentence| {
+            let (tokens, spoken) = request(sentence);
+            (tokens.iter().map(|token| token.text.as_str()).collect::<Vec<_>>().join(" "), spoken.len())
+        })
+    }
+
+    #[test]
+    fn reasons_are_set_apart_and_conditions_are_not() {
+        assert_eq!(rest("the site is slow, please reboot blog"), ("please reboot blog".to_owned(), 0));
+        assert_eq!(rest("reboot blog because it hangs"), ("reboot blog".to_owned(), 0));
+        assert!(rest("blog is off limits, so reboot all web containers").1 > 0);
+        for text in
+            ["if it is slow, please reboot blog", "reboot wiki, so reboot blog", "reboot blog because only wiki is up"]
+        {
+            let (left, _) = rest(text);
+            assert_eq!(left.split(' ').count(), text.replace(',', " ,").split(' ').count(), "{text}");
+        }
+    }
+}

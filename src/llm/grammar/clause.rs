@@ -225,3 +225,43 @@ fn unreadable(sentence: &Sentence<'_>) -> Problem {
         None => ask("I do not understand all of that. Say it in other words, one request at a time.", Vec::new()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::llm::grammar::testing::read;
+
+    fn steps(text: &str) -> Vec<String> {
+        read(text, |sentence| {
+            plan(sentence).map_or_else(
+                |problem| vec![format!("{problem:?}")],
+                |steps| steps.iter().map(|step| format!("{} {}", step.op.name(), step.targets[0])).collect(),
+            )
+        })
+    }
+
+    #[test]
+    fn requests_come_apart_and_keep_their_order() {
+        assert_eq!(
+            steps("back up blog, then reboot it and start wiki"),
+            ["guest.backup ct/120", "guest.reboot ct/120", "guest.start ct/121"]
+        );
+        assert_eq!(steps("stop and disable nginx on web-staging"), ["service.stop ct/119", "service.disable ct/119"]);
+        assert_eq!(
+            steps("stop nginx on web-server and start it again"),
+            ["service.stop ct/118", "service.start ct/118"]
+        );
+        assert_eq!(steps("snapshot web-server and restart nginx"), ["guest.snapshot ct/118", "service.restart ct/118"]);
+    }
+
+    #[test]
+    fn one_unreadable_clause_stops_the_whole() {
+        for text in [
+            "reboot blog and frobnicate the flux",
+            "reboot blog, but only after a backup",
+            "do not reboot wiki and reboot blog",
+        ] {
+            assert!(steps(text)[0].contains("Ask") || steps(text)[0].contains("Unknown"), "{text}: {:?}", steps(text));
+        }
+    }
+}

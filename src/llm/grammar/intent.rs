@@ -16,7 +16,7 @@ use std::{
 };
 
 /// How many partial readings of one clause are followed before the clause counts as unreadable.
-const MOST_STEPS: u32 = 200_000;
+const MOST_STEPS: u32 = 60_000;
 
 /// Filled slots, in the order of the text.
 pub type Slots<'l> = Vec<(&'l str, Value)>;
@@ -66,6 +66,9 @@ impl<'s, 'l> Matcher<'s, 'l> {
         let present: HashSet<usize> =
             (0..length).flat_map(|at| self.sentence.phrases(at)).map(|phrase| phrase.concept).collect();
         let mut out = Vec::new();
+        if self.only_fillers() {
+            return out;
+        }
         for rule in &self.sentence.lexicon.rules {
             for phrasing in &rule.say {
                 if self.possible(phrasing, &present) {
@@ -79,6 +82,14 @@ impl<'s, 'l> Matcher<'s, 'l> {
             left.rule.op == right.rule.op && left.rule.args == right.rule.args && left.slots == right.slots
         });
         out
+    }
+
+    fn only_fillers(&self) -> bool {
+        let mut at = 0;
+        while let Some(end) = self.sentence.filler(at) {
+            at = end;
+        }
+        at >= self.sentence.tokens.len()
     }
 
     fn possible(&self, phrasing: &Phrasing, present: &HashSet<usize>) -> bool {
@@ -232,4 +243,45 @@ fn reads(token: &Token, word: &str) -> Option<bool> {
 
 fn doubled(slots: &Slots<'_>) -> bool {
     slots.iter().enumerate().any(|(index, (name, _))| slots[..index].iter().any(|(earlier, _)| earlier == name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::llm::grammar::testing::read;
+
+    fn best(text: &str) -> String {
+        read(text, |sentence| {
+            let readings = Matcher::new(sentence).readings();
+            readings.first().map_or_else(|| "none".to_owned(), |reading| reading.rule.op.clone())
+        })
+    }
+
+    #[test]
+    fn the_likeliest_rule_comes_first() {
+        for (text, op) in [
+            ("restart nginx on web-server", "service.restart"),
+            ("reboot web-server", "guest.reboot"),
+            ("install htop on blog", "package.install"),
+            ("install the agent on blog", "agent.deploy"),
+            ("snapshots of 118", "guest.snapshots"),
+            ("take a snapshot of 118", "guest.snapshot"),
+            ("last 2 hours of nginx errors on web-server", "logs.query"),
+        ] {
+            assert_eq!(best(text), op, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_word_too_many_leaves_no_reading() {
+        for text in [
+            "do not restart nginx on web-server",
+            "restart nginx on web-server tomorrow",
+            "restart nginx on web-server if it hangs",
+            "can I restart nginx",
+            "restart nginx on web-server twice",
+        ] {
+            assert_eq!(best(text), "none", "{text}");
+        }
+    }
 }

@@ -323,3 +323,50 @@ impl Scope<'_> {
         Err(ask(question, candidates))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::llm::grammar::{testing::read, values::Value};
+
+    fn home(text: &str) -> String {
+        read(text, |sentence| {
+            let hits = sentence.services(0, false).into_iter().filter(|hit| hit.end == sentence.tokens.len());
+            let Some(Value::Services(words)) = hits.min_by_key(|hit| hit.cost).map(|hit| hit.value) else {
+                return "unread".to_owned();
+            };
+            let scope = Scope { vocabulary: sentence.vocabulary, before: &[], step: None };
+            match scope.home(&words[0]) {
+                Ok((target, unit)) => format!("{unit} {target}"),
+                Err(Problem::Ask { candidates, .. }) => format!("ask {}", candidates.len()),
+                Err(_) => "no".to_owned(),
+            }
+        })
+    }
+
+    #[test]
+    fn services_find_their_guest_and_their_exact_name() {
+        assert_eq!(home("the web server"), "nginx ct/118");
+        assert_eq!(home("postgres"), "postgresql ct/130");
+        assert_eq!(home("redis"), "redis ct/131");
+        assert_eq!(home("wireguard"), "wg-quick@wg0 ct/180");
+        assert_eq!(home("the imap server"), "dovecot vm/220");
+        assert_eq!(home("nginx"), "ask 2");
+        assert_eq!(home("all web servers"), "ask 7");
+    }
+
+    #[test]
+    fn a_guest_that_told_nothing_takes_a_units_own_name() {
+        let mut guest = crate::llm::grammar::testing::homelab().guests[0].clone();
+        guest.services.clear();
+        let word = |text: &str, units: &[&str]| ServiceWord {
+            text: text.to_owned(),
+            units: units.iter().map(|unit| (*unit).to_owned()).collect(),
+            many: false,
+        };
+        assert!(matches!(word("nginx", &["nginx"]).on(&guest), Unit::Is(unit) if unit == "nginx"));
+        assert!(matches!(word("ssh", &["ssh", "sshd"]).on(&guest), Unit::Is(unit) if unit == "ssh"));
+        assert!(matches!(word("postgres", &["postgresql*"]).on(&guest), Unit::Is(unit) if unit == "postgresql"));
+        assert!(matches!(word("web server", &["nginx", "apache2"]).on(&guest), Unit::Unsaid));
+    }
+}

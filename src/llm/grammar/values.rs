@@ -443,3 +443,51 @@ fn is_log(path: &str) -> bool {
         || path.ends_with("/syslog")
         || path.contains("/logs/")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::llm::grammar::testing::read;
+
+    fn whole(kind: &str, text: &str) -> Option<Json> {
+        read(text, |sentence| {
+            let hits = sentence.slot(kind, 0).into_iter().filter(|hit| hit.end == sentence.tokens.len());
+            hits.min_by_key(|hit| hit.cost).and_then(|hit| match hit.value {
+                Value::Arg(json) => Some(json),
+                _ => None,
+            })
+        })
+    }
+
+    #[test]
+    fn amounts_keep_their_unit() {
+        for (kind, text, value) in [
+            ("span", "30 minutes", "30m"),
+            ("span", "2h", "2h"),
+            ("span", "an hour", "1h"),
+            ("span", "half an hour", "30m"),
+            ("span", "day", "1d"),
+            ("size", "4 GB", "4G"),
+            ("size", "512mb", "512M"),
+            ("range", "10 to 25", "10-25"),
+            ("firstlines", "40", "1-40"),
+            ("version", "v1.0.0", "1.0.0"),
+            ("disk", "root disk", "disk"),
+            ("node", "pve2", "pve2"),
+            ("storage", "nas-bakcup", "nas-backup"),
+        ] {
+            assert_eq!(whole(kind, text), Some(Json::from(value)), "{kind} {text}");
+        }
+        assert_eq!(whole("number", "three"), Some(Json::from(3)));
+        assert_eq!(whole("packages", "htop, tmux and curl"), Some(serde_json::json!(["htop", "tmux", "curl"])));
+    }
+
+    #[test]
+    fn what_is_none_is_none() {
+        for (kind, text) in
+            [("span", "soon"), ("size", "4 apples"), ("time", "noon"), ("node", "pve9"), ("newname", "118")]
+        {
+            assert_eq!(whole(kind, text), None, "{kind} {text}");
+        }
+    }
+}
