@@ -442,17 +442,14 @@ pub struct PurgeArgs {
 #[derive(Debug, Args)]
 pub struct InstallArgs {
     /// The join string that `remotectl hub join-token` prints.
-    #[arg(long, value_name = "STRING", conflicts_with_all = ["hub", "hub_id", "fingerprint"])]
+    #[arg(long, value_name = "STRING")]
     pub join: Option<String>,
-    /// The hub's address, for a join that a node attests; may be repeated.
-    #[arg(long, value_name = "HOST:PORT", requires_all = ["hub_id", "fingerprint"])]
+    /// An address of the hub to try before those of the join string; may be repeated.
+    #[arg(long, value_name = "HOST:PORT", requires = "join")]
     pub hub: Vec<String>,
-    /// The hub's id.
-    #[arg(long, value_name = "ID")]
-    pub hub_id: Option<String>,
-    /// SHA-256 of the hub's authority.
-    #[arg(long, value_name = "HEX")]
-    pub fingerprint: Option<String>,
+    /// Join, but install no service: `run` it under a supervisor of your own.
+    #[arg(long, conflicts_with_all = ["finish", "no_start"])]
+    pub no_service: bool,
     /// Do everything but start it, and print its public key.
     #[arg(long, conflicts_with = "finish")]
     pub no_start: bool,

@@ -255,12 +255,12 @@ impl From<HubArgs> for HubOptions {
 }
 
 fn install(args: InstallArgs) -> Result<InstallOptions, Failure> {
-    if args.join.is_none() && args.hub.is_empty() && !args.finish {
+    if args.join.is_none() && !args.finish {
         return Err(Failure::usage("installing an agent: which hub is it for?")
             .help("--join STRING, with what `remotectl hub join-token` prints on the hub's machine"));
     }
-    let InstallArgs { join, hub, hub_id, fingerprint, no_start, finish, wait, json } = args;
-    Ok(InstallOptions { join, hubs: hub, hub_id, fingerprint, no_start, finish, wait, json })
+    let InstallArgs { join, hub, no_service, no_start, finish, wait, json } = args;
+    Ok(InstallOptions { join, hubs: hub, no_service, no_start, finish, wait, json })
 }
 
 fn unknown_operation(name: &str) -> Failure {

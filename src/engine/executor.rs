@@ -168,7 +168,7 @@ impl Engine {
             Ok(found) => found,
             Err(outcome) => return Ok(*outcome),
         };
-        let target = about.target.clone();
+        let (target, begun) = (about.target.clone(), clock::unix_seconds());
         let order = Order {
             agent: agent.record.id.clone(),
             generation: agent.record.generation,
@@ -178,9 +178,7 @@ impl Engine {
             timeout: seconds(op),
         };
         let outcome = self.dispatch(order).await?;
-        if outcome.succeeded() {
-            self.follow_up(op, &target).await?;
-        }
+        self.follow_up(op, &target, &outcome, begun).await?;
         Ok(outcome)
     }
 
@@ -232,10 +230,12 @@ impl Engine {
         DeployOrder { nonce: random::id(), join: pointer.to_string(), addresses: pointer.addresses.clone() }
     }
 
-    async fn follow_up(&self, op: &Op, target: &Target) -> Result<(), StoreError> {
-        if let (Op::AgentRemove {}, Some(agent)) = (op, self.roster.of_target(target))
-            && agent.record.role == AgentRole::Agent.as_str()
-        {
+    /// Forgets an agent that was removed, or whose deployment registered it and then failed.
+    async fn follow_up(&self, op: &Op, target: &Target, outcome: &Outcome, begun: i64) -> Result<(), StoreError> {
+        let Some(agent) = self.roster.of_target(target) else { return Ok(()) };
+        let removed = matches!(op, Op::AgentRemove {}) && outcome.succeeded();
+        let half = matches!(op, Op::AgentDeploy {}) && !outcome.succeeded() && agent.record.joined_at >= begun;
+        if agent.record.role == AgentRole::Agent.as_str() && (removed || half) {
             self.roster.remove(&agent.record.id);
             self.store.remove_agent(agent.record.id, clock::unix_seconds(), "hub".to_owned()).await?;
         }

@@ -15,42 +15,9 @@ mod text;
 
 pub use facts::facts;
 
-use crate::{
-    model::{
-        Op, Outcome,
-        outcome::{Report, Silent},
-    },
-    sys::cancel::Cancel,
-};
-use std::{
-    sync::mpsc::{self, RecvTimeoutError},
-    time::Duration,
-};
+use crate::model::{Op, Outcome};
 
-/// What surrounds one operation while it runs.
-pub struct Task<'a> {
-    /// Where progress and output go.
-    pub report: &'a dyn Report,
-    /// What ends it early.
-    pub cancel: Cancel,
-    /// How long it may take at most.
-    pub timeout: Duration,
-}
-
-impl Default for Task<'_> {
-    fn default() -> Self {
-        Self { report: &Silent, cancel: Cancel::new(), timeout: Duration::from_mins(1) }
-    }
-}
-
-impl Task<'_> {
-    /// Lets a measuring interval pass; `false` where the task was cancelled meanwhile.
-    fn pass(&self, time: Duration) -> bool {
-        let (sender, cancelled) = mpsc::channel();
-        self.cancel.on_fire(move || sender.send(()).unwrap_or_default());
-        matches!(cancelled.recv_timeout(time), Err(RecvTimeoutError::Timeout))
-    }
-}
+pub use crate::sys::task::Task;
 
 /// Carries out one operation of those that run in an agent.
 pub fn perform(op: &Op, task: &Task) -> Outcome {
@@ -86,13 +53,5 @@ mod tests {
             (outcome.ending, outcome.summary.as_str()),
             (Ending::Rejected, "this agent can't do package.updates yet")
         );
-    }
-
-    #[test]
-    fn an_interval_ends_early_when_the_task_does() {
-        let task = Task::default();
-        assert!(task.pass(Duration::from_millis(1)));
-        task.cancel.fire();
-        assert!(!task.pass(Duration::from_mins(1)));
     }
 }

@@ -20,3 +20,23 @@ impl Default for Task<'_> {
         Self { report: &Silent, cancel: Cancel::new(), timeout: Duration::from_mins(1) }
     }
 }
+
+impl Task<'_> {
+    /// Lets a measuring interval pass; `false` where the task was cancelled meanwhile.
+    pub fn pass(&self, interval: Duration) -> bool {
+        !self.cancel.wait(interval)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_ends_early_when_the_task_does() {
+        let task = Task::default();
+        assert!(task.pass(Duration::from_millis(1)));
+        task.cancel.fire();
+        assert!(!task.pass(Duration::from_mins(1)));
+    }
+}

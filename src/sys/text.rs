@@ -4,7 +4,7 @@
 /// text become blanks, runs of blanks become one.
 pub fn one_line(text: &str, most: usize) -> String {
     let mut line = String::new();
-    let mut blank = false;
+    let mut blank = true;
     for (count, character) in text.trim().chars().map(printable).enumerate() {
         if count >= most.saturating_mul(4) || line.chars().count() >= most {
             line.push('…');

@@ -2,12 +2,12 @@
 //! answer and takes it away again.
 
 use crate::{
+    guest::answers::OnceLine,
     host::{self, Task},
-    model::{Failure, Op, Outcome, outcome::Report},
+    model::{Failure, Op, outcome::Report},
     sys::cancel::Cancel,
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::{
     io::{Read as _, Write as _},
@@ -33,16 +33,6 @@ fn minute() -> u64 {
     60
 }
 
-/// One line on standard output.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Line<'a> {
-    Progress(&'a str),
-    /// Base64.
-    Output(String),
-    Outcome(&'a Outcome),
-}
-
 /// One operation as JSON on standard input; progress, output and outcome as lines of JSON on standard output.
 pub fn once() -> Result<(), Failure> {
     let mut text = String::new();
@@ -54,7 +44,7 @@ pub fn once() -> Result<(), Failure> {
         .map_err(|error| Failure::usage(format!("standard input is no operation: {error}")))?;
     let op = Op::from_parts(&request.op, request.args).map_err(|error| Failure::usage(error.to_string()))?;
     let task = Task { report: &Lines, cancel: Cancel::new(), timeout: Duration::from_secs(request.timeout) };
-    say(&Line::Outcome(&host::perform(&op, &task)));
+    say(&OnceLine::Outcome(host::perform(&op, &task)));
     Ok(())
 }
 
@@ -62,15 +52,15 @@ struct Lines;
 
 impl Report for Lines {
     fn progress(&self, line: &str) {
-        say(&Line::Progress(line));
+        say(&OnceLine::Progress(line.to_owned()));
     }
 
     fn output(&self, bytes: &[u8]) {
-        say(&Line::Output(STANDARD.encode(bytes)));
+        say(&OnceLine::Output(String::from_utf8_lossy(bytes).into_owned()));
     }
 }
 
-fn say(line: &Line) {
+fn say(line: &OnceLine) {
     let text = serde_json::to_string(line).expect("a line is made of strings and numbers");
     // Whoever reads may be gone; there is nobody else to tell.
     writeln!(std::io::stdout().lock(), "{text}").ok();

@@ -1,6 +1,7 @@
 //! `agent probe`: what this machine is, and which of the hub's addresses can be reached from here.
 
 use crate::{
+    guest::answers::HubReach,
     host,
     model::{Failure, facts::Facts},
 };
@@ -18,17 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 struct Found {
     version: &'static str,
     facts: Facts,
-    hubs: Vec<Reach>,
-}
-
-/// Whether an address answers.
-#[derive(Debug, Serialize)]
-struct Reach {
-    address: String,
-    reached: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-    took_ms: u64,
+    hubs: Vec<HubReach>,
 }
 
 /// `agent probe [--hub HOST:PORT]... [--json]`.
@@ -45,25 +36,25 @@ pub fn probe(hubs: &[String], json: bool) -> Result<(), Failure> {
     }
     let Facts { hostname, os, init, arch, addresses, .. } = &found.facts;
     println!("{hostname}: {}, {arch}, {init}, {}", os.label(), addresses.join(" "));
-    for Reach { address, error, took_ms, .. } in &found.hubs {
-        match error {
-            None => println!("hub {address} answers ({took_ms} ms)"),
+    for HubReach { address, why, ms, .. } in &found.hubs {
+        match why {
+            None => println!("hub {address} answers ({ms} ms)"),
             Some(error) => println!("hub {address} does not answer: {error}"),
         }
     }
     Ok(())
 }
 
-fn reach(address: &str) -> Reach {
+fn reach(address: &str) -> HubReach {
     let begun = Instant::now();
     let connected = address.to_socket_addrs().and_then(|mut found| {
         let none = || std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
         TcpStream::connect_timeout(&found.next().ok_or_else(none)?, TIMEOUT)
     });
-    Reach {
+    HubReach {
         address: address.to_owned(),
         reached: connected.is_ok(),
-        error: connected.err().map(|error| error.to_string()),
-        took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        why: connected.err().map(|error| error.to_string()),
+        ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
     }
 }
