@@ -37,6 +37,10 @@ impl Site {
             let install = ["pve-agent", "install", "--join", token.as_str()];
             succeeded(&remotectl(site.lab.node(node), &install).output().expect("nsenter can be run"));
         }
+        for vmid in containers {
+            let known = || site.lab.hub_command(&["guests", &format!("ct/{vmid}")]).output().expect("nsenter can be run");
+            wait_until("the hub knows the container", PATIENCE, || known().status.success());
+        }
         site
     }
 
