@@ -44,7 +44,7 @@ fn routes() -> Vec<Route> {
         ("/agent/v1/artifact/{sha256}", Agent, 0, get(agents::artifact)),
         ("/api/v1/hub", Viewer, 0, get(operators::hub)),
         ("/api/v1/plans", Operator, REQUEST_LIMIT, post(operators::make_plan)),
-        ("/api/v1/history", Viewer, 0, get(operators::history)),
+        ("/api/v1/plans", Viewer, 0, get(operators::history)),
         ("/api/v1/plans/{id}", Viewer, 0, get(operators::show)),
         ("/api/v1/plans/{id}/approve", Operator, REQUEST_LIMIT, post(operators::approve)),
         ("/api/v1/plans/{id}/deny", Operator, REQUEST_LIMIT, post(operators::deny)),

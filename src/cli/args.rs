@@ -447,6 +447,9 @@ pub struct InstallArgs {
     /// An address of the hub to try before those of the join string; may be repeated.
     #[arg(long, value_name = "HOST:PORT", requires = "join")]
     pub hub: Vec<String>,
+    /// Join, but install no service: `run` it under a supervisor of your own.
+    #[arg(long, conflicts_with_all = ["finish", "no_start"])]
+    pub no_service: bool,
     /// Do everything but start it, and print its public key.
     #[arg(long, conflicts_with = "finish")]
     pub no_start: bool,

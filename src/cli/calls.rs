@@ -259,8 +259,8 @@ fn install(args: InstallArgs) -> Result<InstallOptions, Failure> {
         return Err(Failure::usage("installing an agent: which hub is it for?")
             .help("--join STRING, with what `remotectl hub join-token` prints on the hub's machine"));
     }
-    let InstallArgs { join, hub, no_start, finish, wait, json } = args;
-    Ok(InstallOptions { join, hubs: hub, no_start, finish, wait, json })
+    let InstallArgs { join, hub, no_service, no_start, finish, wait, json } = args;
+    Ok(InstallOptions { join, hubs: hub, no_service, no_start, finish, wait, json })
 }
 
 fn unknown_operation(name: &str) -> Failure {

@@ -72,48 +72,51 @@ fn value(screen: &mut Screen, data: &Value) {
 }
 
 fn fields(screen: &mut Screen, object: &Map<String, Value>) {
-    let short = |value: &Value| !is_table(value) && !is_text(value) && !value.is_object();
-    let wide =
-        object.iter().filter(|(_, value)| short(value)).map(|(name, _)| table::width(name)).max().unwrap_or_default();
-    for (name, value) in object.iter().filter(|(_, value)| short(value) && !effect::plain(value).is_empty()) {
-        screen.line(
-            Line::from("  ")
-                .and(Look::Dim, table::padded(&words(name), wide))
-                .plain(format!("  {}", effect::plain(value))),
-        );
+    let (short, long): (Vec<_>, Vec<_>) = object.iter().partition(|(_, value)| is_short(value));
+    let wide = short.iter().map(|(name, _)| table::width(name)).max().unwrap_or_default();
+    for (name, value) in short {
+        let text = in_a_line(value);
+        if !text.is_empty() {
+            let name = table::padded(&words(name), wide);
+            screen.line(Line::from("  ").and(Look::Dim, name).plain(format!("  {text}")));
+        }
     }
-    for (name, inner) in object.iter().filter(|(_, value)| !short(value)) {
-        let alone = object.len() == 1;
-        match inner {
-            Value::Object(inner) if inner.values().all(|value| !value.is_object() && !value.is_array()) => {
-                let said: Vec<String> =
-                    inner.iter().map(|(name, value)| format!("{} {}", words(name), effect::plain(value))).collect();
-                screen.line(Line::from("  ").and(Look::Dim, words(name)).plain(format!("  {}", said.join(", "))));
-            }
-            Value::Object(inner) => {
-                screen.line(Line::from("  ").and(Look::Dim, words(name)));
-                fields(screen, inner);
-            }
+    for (name, value) in long {
+        match value {
             Value::String(text) => screen.block(text),
-            Value::Array(rows) if rows.is_empty() => {}
-            _ if name == "log" || name == "lines" => log_lines(screen, inner.as_array().map_or(&[], Vec::as_slice)),
+            Value::Array(rows) if name == "log" || name == "lines" => log_lines(screen, rows),
             Value::Array(rows) => {
-                if !alone {
+                if object.len() > 1 {
                     screen.line(Line::from("  ").and(Look::Dim, words(name)));
                 }
                 rows_table(screen, rows);
             }
-            _ => {}
+            other => {
+                screen.line(Line::from("  ").and(Look::Dim, words(name)));
+                self::value(screen, other);
+            }
         }
     }
 }
 
-fn is_table(value: &Value) -> bool {
-    value.as_array().is_some_and(|rows| rows.iter().any(Value::is_object))
+/// Whether it fits a line beside its name.
+fn is_short(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => !items.iter().any(Value::is_object),
+        Value::Object(inner) => inner.values().all(|value| !value.is_object() && !value.is_array() && is_short(value)),
+        Value::String(text) => !text.contains('\n'),
+        _ => true,
+    }
 }
 
-fn is_text(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.contains('\n'))
+fn in_a_line(value: &Value) -> String {
+    match value {
+        Value::Object(inner) => {
+            let fields = inner.iter().map(|(name, value)| format!("{} {}", words(name), effect::plain(value)));
+            fields.collect::<Vec<_>>().join(", ")
+        }
+        other => effect::plain(other),
+    }
 }
 
 fn rows_table(screen: &mut Screen, rows: &[Value]) {
@@ -173,7 +176,11 @@ mod tests {
             json!({"time": "2026-11-22T12:00:00Z", "priority": "err", "who": "nginx[812]", "text": "bind() failed"});
         let data =
             json!({"source": "journal", "lines": [entry, "plain"], "notes": ["nothing older"], "truncated": false});
-        insta::assert_snapshot!(shown(&op, &data), @"");
+        insta::assert_snapshot!(shown(&op, &data), @"
+        2026-11-22T12:00:00Z  nginx[812]: bind() failed
+        plain
+        note: nothing older
+        ");
     }
 
     #[test]
@@ -181,9 +188,20 @@ mod tests {
         let services = json!({"services": [
             {"name": "nginx", "description": "", "state": "running", "startup": "enabled", "pid": 812},
             {"name": "cron", "description": "", "state": "failed", "startup": "", "pid": null}]});
-        insta::assert_snapshot!(shown(&Op::ServiceList {}, &services), @"");
+        insta::assert_snapshot!(shown(&Op::ServiceList {}, &services), @"
+        NAME     STATE      STARTUP    PID
+        nginx    running    enabled    812
+        cron     failed     –          –
+        ");
         let info = json!({"hostname": "web", "os": {"id": "ubuntu", "version": "24.04"}, "addresses": ["10.0.0.1", "fd00::1"],
             "log": [{"time": "", "who": "cron[1]", "text": "hi", "priority": ""}], "motd": "two\nlines", "none": null});
-        insta::assert_snapshot!(shown(&Op::SystemInfo {}, &info), @"");
+        insta::assert_snapshot!(shown(&Op::SystemInfo {}, &info), @"
+          hostname   web
+          os         id ubuntu, version 24.04
+          addresses  10.0.0.1, fd00::1
+        cron[1]: hi
+        two
+        lines
+        ");
     }
 }

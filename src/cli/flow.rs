@@ -237,3 +237,6 @@ impl Carry<'_> {
         Err(results.abandoned(crate::roles::client::sse::lost("it ended before the plan did")))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,14 +60,13 @@ impl Offline {
         let mut number = 0_u64;
         while !screen.closed() {
             number += 1;
-            let Some(line) = next_line(&mut input).map_err(|error| Failure::of("reading standard input", &error))?
-            else {
-                break;
-            };
-            let answer = match line.as_deref().map(serde_json::from_slice::<String>) {
-                Some(Ok(text)) => self.answer(&text),
-                Some(Err(error)) => refused(number, &format!("not a JSON string ({error})")),
-                None => refused(number, "longer than 1 MiB"),
+            let answer = match next_line(&mut input).map_err(|error| Failure::of("reading standard input", &error))? {
+                Input::End => break,
+                Input::TooLong => refused(number, "longer than 1 MiB"),
+                Input::Line(line) => match serde_json::from_slice::<String>(&line) {
+                    Ok(text) => self.answer(&text),
+                    Err(error) => refused(number, &format!("not a JSON string ({error})")),
+                },
             };
             screen.json(&answer);
             screen.flush();
@@ -80,21 +79,27 @@ fn refused(line: u64, why: &str) -> Answer {
     Answer::Refuse { reason: format!("line {line} is {why}") }
 }
 
-/// The next line, `None` at the end; a line that is too long is passed over and is `Some(None)`.
-fn next_line(input: &mut impl BufRead) -> io::Result<Option<Option<Vec<u8>>>> {
+enum Input {
+    Line(Vec<u8>),
+    TooLong,
+    End,
+}
+
+/// The next line; one that is too long is passed over.
+fn next_line(input: &mut impl BufRead) -> io::Result<Input> {
     let mut line = Vec::new();
     if input.take(LINE_LIMIT).read_until(b'\n', &mut line)? == 0 {
-        return Ok(None);
+        return Ok(Input::End);
     }
     let whole = line.last() == Some(&b'\n') || u64::try_from(line.len()).is_ok_and(|length| length < LINE_LIMIT);
     if whole {
-        return Ok(Some(Some(line)));
+        return Ok(Input::Line(line));
     }
     loop {
         line.clear();
         input.take(LINE_LIMIT).read_until(b'\n', &mut line)?;
         if line.last().is_none_or(|last| *last == b'\n') {
-            return Ok(Some(None));
+            return Ok(Input::TooLong);
         }
     }
 }

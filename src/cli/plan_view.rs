@@ -34,7 +34,7 @@ pub fn plan(view: &PlanView, book: &Book, full: bool) -> Vec<Line> {
         if !sentence.is_empty() {
             lines.push(Line::from(format!("  {sentence}")));
         }
-        lines.extend(view.findings.iter().filter(|finding| finding.step == index).map(finding_line));
+        lines.extend(findings(view, index));
     }
     if full {
         lines.push(Line::from(format!("  plan {} by {}, digest {}", view.id, view.planner, view.digest)));
@@ -118,6 +118,17 @@ fn listed(targets: &[Target], book: &Book, full: bool) -> Vec<Line> {
     lines
 }
 
+/// What the linter says of one step; the same thing of several targets once.
+fn findings(view: &PlanView, step: usize) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    for line in view.findings.iter().filter(|finding| finding.step == step).map(finding_line) {
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines
+}
+
 fn finding_line(finding: &Finding) -> Line {
     let (look, word) = match finding.severity {
         Severity::Note => (Look::Dim, "note"),
@@ -153,9 +164,15 @@ mod tests {
 
     #[test]
     fn a_step_names_what_on_whom_and_how_risky() {
-        insta::assert_snapshot!(shown(vec![(Op::ServiceRestart { service: "nginx".into() }, vec![Target::ct(118)])]), @"");
-        insta::assert_snapshot!(shown(vec![(Op::SystemInfo {}, vec![Target::ct(118)])]), @"");
-        insta::assert_snapshot!(shown(vec![(Op::GuestDestroy {}, vec![Target::ct(191)])]), @"");
+        insta::assert_snapshot!(shown(vec![(Op::ServiceRestart { service: "nginx".into() }, vec![Target::ct(118)])]), @"
+        service.restart nginx    ct/118 web-server on pve1    high: medium, +1 production
+        Interrupts nginx on web-server for a moment. Nothing to undo.
+        ");
+        insta::assert_snapshot!(shown(vec![(Op::SystemInfo {}, vec![Target::ct(118)])]), @"system.info    ct/118 web-server on pve1    observe");
+        insta::assert_snapshot!(shown(vec![(Op::GuestDestroy {}, vec![Target::ct(191)])]), @"
+        guest.destroy    ct/191 archbox on pve3    critical
+        Deletes archbox with all disks. Can't be undone.
+        ");
     }
 
     #[test]
@@ -163,7 +180,18 @@ mod tests {
         let three = vec![Target::ct(118), Target::ct(119), Target::vm(201)];
         let start = Op::GuestStart {};
         let migrate = Op::GuestMigrate { node: "pve3".into() };
-        insta::assert_snapshot!(shown(vec![(Op::AgentDeploy {}, three), (start, vec![Target::ct(121)]), (migrate, vec![Target::ct(118)])]), @"");
+        insta::assert_snapshot!(shown(vec![(Op::AgentDeploy {}, three), (start, vec![Target::ct(121)]), (migrate, vec![Target::ct(118)])]), @"
+        agent.deploy          3 guests                     medium: low, +1 production
+          ct/118 web-server     pve1    Ubuntu 24.04
+          ct/119 web-staging    pve2    Ubuntu 22.04
+          vm/201 docker-host    pve2    Ubuntu 24.04
+        Undo: agent.remove.
+        not possible: no pve-agent answers on pve2
+        guest.start           ct/121 wiki on pve3          low
+        Undo: guest.shutdown.
+        guest.migrate pve3    ct/118 web-server on pve1    high: medium, +1 production
+        Moves web-server to pve3; a running container restarts there. Undo: guest.migrate pve1.
+        ");
     }
 
     #[test]
@@ -178,7 +206,11 @@ mod tests {
         let (mut screen, out, err) = tests::screen("");
         let candidates = [Target::ct(130), Target::ct(119)];
         question(&mut screen, "Which one?\u{1b}[2J", &candidates, &Book::of_inventory(&homelab()));
-        insta::assert_snapshot!(out.text(), @"");
-        insta::assert_snapshot!(err.text(), @"");
+        insta::assert_snapshot!(out.text(), @"
+        Which one?
+          1  ct/130 postgres-main    database, production
+          2  ct/119 web-staging      web, staging
+        ");
+        insta::assert_snapshot!(err.text(), @r#"help: say it again with the one that is meant, such as "… on postgres-main""#);
     }
 }

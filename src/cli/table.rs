@@ -158,13 +158,28 @@ mod tests {
 
     #[test]
     fn a_table_without_a_terminal_has_everything() {
-        insta::assert_snapshot!(text(None), @"");
+        insta::assert_snapshot!(text(None), @"
+        GUEST     NAME                       NODE    STATE      OS              AGENT
+        ct/118    web-server                 pve1    running    Ubuntu 24.04    1.0.0
+        ct/119    日本語-with-a-long-name    pve1    running    Ubuntu 24.04    none
+        ct/121    wiki                       pve3    stopped    –               none: stopped
+        ");
     }
 
     #[test]
     fn a_narrow_terminal_drops_columns_and_cuts() {
-        insta::assert_snapshot!(text(Some(72)), @"");
-        insta::assert_snapshot!(text(Some(40)), @"");
+        insta::assert_snapshot!(text(Some(72)), @"
+        GUEST   NAME                  NODE  STATE    OS            AGENT
+        ct/118  web-server            pve1  running  Ubuntu 24.04  1.0.0
+        ct/119  日本語-with-a-long-…  pve1  running  Ubuntu 24.04  none
+        ct/121  wiki                  pve3  stopped  –             none: stopped
+        ");
+        insta::assert_snapshot!(text(Some(40)), @"
+        GUEST   NAME               NODE  STATE
+        ct/118  web-server         pve1  running
+        ct/119  日本語-with-a-lo…  pve1  running
+        ct/121  wiki               pve3  stopped
+        ");
         for width in 1..100 {
             for line in guests().lines(Some(width)) {
                 let line = line.render(false);

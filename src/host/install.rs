@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     model::digest::Digest,
-    sys::{env, files, process},
+    sys::{clock, env, files, process},
 };
 use changes::Changes;
 use rustix::fs::{StatVfsMountFlags, statvfs};
@@ -189,7 +189,7 @@ impl<'a> Installer<'a> {
     /// Starts the service, or restarts it where it runs another executable than the installed one.
     pub fn start(&self, role: Role) -> Result<u32, InstallError> {
         let (manager, name) = (self.manager()?, role.service());
-        let began = crate::sys::clock::unix_seconds();
+        let began = clock::unix_millis();
         let before = manager.status(&name).map_err(InstallError::asking(&name))?;
         let before = before.ok_or_else(|| InstallError::NotInstalled(role.as_str()))?;
         let wanted = fs::canonicalize(self.role_link(role)).ok();
@@ -335,7 +335,7 @@ impl<'a> Installer<'a> {
         began: i64,
         source: Option<super::commands::CommandError>,
     ) -> InstallError {
-        let log = manager.log(name, Some(began), false, LOG_LINES);
+        let log = manager.log(name, Some(began), false, LOG_LINES).unwrap_or_default();
         InstallError::NotStarted { service: name.as_str().to_owned(), init: self.init, log, source }
     }
 }

@@ -132,7 +132,7 @@ fn from_journal(
     let unit = service.map(services::unit);
     let query = journal::Query {
         unit: unit.as_deref(),
-        since: wanted.since,
+        since: wanted.since.map(|since| since * 1000),
         until: wanted.until,
         priority,
         grep: wanted.grep.as_ref(),
@@ -151,17 +151,22 @@ fn from_journal(
 }
 
 fn from_syslog(service: Option<&ServiceName>, wanted: &Wanted, priority: Option<&str>) -> Result<Found, Box<Outcome>> {
-    let Some(syslog) = files::syslog(Path::new("/")) else {
-        return Err(Box::new(
-            Outcome::failure("there is neither a journal nor /var/log/messages or /var/log/syslog here")
-                .with_help("logs.query path=/var/log/… reads a file"),
-        ));
-    };
-    let tail = files::tail(&syslog, wanted, service.map(ServiceName::as_str))?;
-    Ok(without_priority(
-        Found { source: syslog.display().to_string(), entries: tail.entries, notes: tail.notes },
-        priority,
-    ))
+    let tag = service.map(ServiceName::as_str);
+    let syslog = files::syslog(Path::new("/"));
+    let mut found = Found::default();
+    if let Some(path) = &syslog {
+        let tail = files::tail(path, wanted, tag)?;
+        found = Found { source: path.display().to_string(), entries: tail.entries, notes: tail.notes };
+    }
+    if found.entries.is_empty()
+        && let Some(own) = tag.and_then(|tag| files::tail_own(tag, wanted))
+    {
+        found = Found { source: "its own files".to_owned(), entries: own.entries, notes: own.notes };
+    } else if syslog.is_none() {
+        let why = "there is neither a journal nor /var/log/messages or /var/log/syslog here";
+        return Err(Box::new(Outcome::failure(why).with_help("logs.query path=/var/log/… reads a file")));
+    }
+    Ok(without_priority(found, priority))
 }
 
 fn from_file(path: &str, wanted: &Wanted, priority: Option<&str>) -> Result<Found, Box<Outcome>> {

@@ -167,8 +167,9 @@ pub trait ServiceManager {
     fn status(&self, name: &ServiceName) -> Result<Option<Service>, CommandError>;
     /// Does it, and waits as long as the manager itself waits. An error is the manager's own complaint.
     fn act(&self, name: &ServiceName, action: Action) -> Result<(), CommandError>;
-    /// The last lines that the service (or its manager about it) logged since a moment (seconds since the epoch).
-    fn log(&self, name: &ServiceName, since: Option<i64>, errors_only: bool, lines: usize) -> Vec<String>;
+    /// The last lines that the service (or its manager about it) logged since a moment (milliseconds since the epoch);
+    /// `None` where nobody can tell.
+    fn log(&self, name: &ServiceName, since: Option<i64>, errors_only: bool, lines: usize) -> Option<Vec<String>>;
     /// Makes it read service files that were written or removed.
     fn reread(&self) -> Result<(), CommandError>;
     /// Makes it forget that a service which is gone has failed once, where it remembers such things.
@@ -232,7 +233,7 @@ fn list(manager: &dyn ServiceManager) -> Result<Outcome, CommandError> {
 
 fn status(manager: &dyn ServiceManager, name: &ServiceName) -> Result<Outcome, CommandError> {
     let Some(service) = manager.status(name)? else { return unknown(manager, name) };
-    let log = manager.log(name, None, false, LOG_LINES);
+    let log = manager.log(name, None, false, LOG_LINES).unwrap_or_default();
     let mut summary = words::standing(&service);
     if service.state == State::Failed
         && let Some(line) = words::telling(&log)
@@ -247,7 +248,7 @@ fn change(manager: &dyn ServiceManager, name: &ServiceName, action: Action) -> R
     if let Some(outcome) = needless(&before, action) {
         return Ok(outcome.with_data(json!({ "service": before })));
     }
-    let began = clock::unix_seconds();
+    let began = clock::unix_millis();
     match manager.act(name, action) {
         Ok(()) => {}
         Err(CommandError::Failed { output, .. }) => return Ok(failed(manager, name, action, began, &output)),
@@ -336,24 +337,31 @@ fn done(
     let mut summary = format!("{} {}, {verified}", after.name, words::done(action));
     let mut errors = Vec::new();
     if matches!(action, Action::Start | Action::Restart | Action::Reload) && after.state.is_up() {
-        errors = manager.log(name, Some(began), true, LOG_LINES);
-        match words::telling(&errors) {
-            None => summary.push_str(", no new errors"),
-            Some(line) => summary = format!("{summary}, but it logged: {line}"),
+        let found = manager.log(name, Some(began), true, LOG_LINES);
+        let clean = found.as_ref().is_some_and(Vec::is_empty);
+        errors = found.unwrap_or_default();
+        if clean {
+            summary.push_str(", no new errors");
+        } else if let Some(line) = words::telling(&errors) {
+            summary = format!("{summary}, but it logged: {line}");
         }
     }
     Outcome::success(summary).with_data(json!({ "service": after, "log": errors }))
 }
 
 fn failed(manager: &dyn ServiceManager, name: &ServiceName, action: Action, began: i64, said: &str) -> Outcome {
-    let mut log = manager.log(name, Some(began), false, 2 * LOG_LINES);
+    let mut log = manager.log(name, Some(began), false, 2 * LOG_LINES).unwrap_or_default();
     if log.is_empty() {
         log = said.lines().map(clean).filter(|line| !line.is_empty()).collect();
     }
     let said: Vec<String> = said.lines().map(clean).filter(|line| !line.is_empty()).collect();
     let why = words::telling(&log).or_else(|| words::telling(&said)).unwrap_or_default();
     let now = manager.status(name).ok().flatten();
-    let standing = now.as_ref().map_or_else(String::new, |service| format!(" (it is {} now)", words::state(service)));
+    let standing = match &now {
+        Some(service) if service.state.is_up() => ", and still runs",
+        Some(_) => ", and is down",
+        None => "",
+    };
     Outcome::failure(format!("{} could not be {}{standing}: {why}", name.as_str(), words::done(action)))
         .with_help(format!("logs.query service={} shows what it says", name.as_str()))
         .with_data(json!({ "service": now, "log": log, "said": said }))
@@ -397,6 +405,9 @@ pub fn noteworthy(manager: &dyn ServiceManager) -> Result<Vec<String>, CommandEr
         "dpkg-db-backup",
         "initrd-",
         "polkit",
+        "rmnologin",
+        "bootlogs",
+        "rc.local",
         "rc-local",
         "quotaon",
         "emergency",
@@ -405,7 +416,7 @@ pub fn noteworthy(manager: &dyn ServiceManager) -> Result<Vec<String>, CommandEr
     let mut names: Vec<String> = manager
         .list()?
         .into_iter()
-        .filter(|service| service.state == State::Running || service.startup == "enabled")
+        .filter(|service| (service.state == State::Running && service.pid.is_some()) || service.startup == "enabled")
         .map(|service| service.name)
         .filter(|name| !name.ends_with('@') && !PLUMBING.iter().any(|prefix| name.starts_with(prefix)))
         .collect();

@@ -101,6 +101,13 @@ impl Home {
         files::write_atomic(&self.config, text.as_bytes(), 0o600).map_err(|error| failed(&error))
     }
 
+    /// Takes configuration, key, journal and standing away.
+    pub fn forget(&self) -> Result<(), files::FileError> {
+        files::remove(&self.config)?;
+        files::remove(&self.standing)?;
+        files::remove_tree(&self.state)
+    }
+
     /// Reads the configuration.
     pub fn settings(&self) -> Result<(Settings, Pointer), Failure> {
         let help = format!("remotectl {} install --join STRING", self.role.as_str());

@@ -132,7 +132,7 @@ impl Hub {
     }
 
     pub fn history(&self) -> Vec<PlanRecord> {
-        self.get("/api/v1/history").unwrap()
+        self.get("/api/v1/plans").unwrap()
     }
 
     /// How many requests of agents it has logged.

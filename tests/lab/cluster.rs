@@ -60,7 +60,12 @@ impl Containers {
             tags: tags.map(str::to_owned).collect(),
             pool: None,
             os: Os::default(),
-            addresses: Vec::new(),
+            addresses: config
+                .part("net0", "ip")
+                .and_then(|ip| ip.split('/').next())
+                .map(str::to_owned)
+                .into_iter()
+                .collect(),
             cores: config.number("cores").and_then(|cores| cores.try_into().ok()).unwrap_or(1),
             memory_mib: config.number("memory").unwrap_or(512),
             disk_gib: config.size().div_ceil(1 << 30),

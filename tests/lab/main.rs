@@ -57,7 +57,7 @@ fn tests() -> ExitCode {
 
 /// Whether this machine can have a lab, which installs packages: only where it was asked for by name.
 fn fit() -> Result<(), String> {
-    if env::var_os("REMOTECTL_LAB").is_none() {
+    if ["REMOTECTL_LAB", "REMOTECTL_LAB_EXE"].iter().all(|name| env::var_os(name).is_none()) {
         return Err("`make lab` runs it (it starts containers as root, and installs what that needs)".to_owned());
     }
     packages::provide()

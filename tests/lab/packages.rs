@@ -1,15 +1,19 @@
 //! What the lab needs of the machine: root, apt, and some packages, which are installed where they are missing.
 
+use super::run::cache;
 use std::{
+    fs,
+    fs::File,
     path::Path,
     process::{Command, Stdio},
 };
 
-/// A program that each package brings, and the package.
+/// A file that each package brings, and the package.
 const NEEDED: &[(&str, &str)] = &[
     ("/usr/bin/lxc-start", "lxc"),
     ("/usr/bin/newuidmap", "uidmap"),
     ("/usr/bin/mmdebstrap", "mmdebstrap"),
+    ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
     ("/usr/sbin/sshd", "openssh-server"),
     ("/usr/bin/ssh", "openssh-client"),
     ("/sbin/ip", "iproute2"),
@@ -24,6 +28,14 @@ pub fn provide() -> Result<(), String> {
     if !Path::new("/etc/debian_version").exists() || !Path::new("/usr/bin/apt-get").exists() {
         return Err("it needs a Debian-like machine (apt, mmdebstrap)".to_owned());
     }
+    if missing().is_empty() {
+        return Ok(());
+    }
+    // One at a time: apt refuses to run beside itself, and a test runner may start many of this at once.
+    let folder = cache();
+    let lock = fs::create_dir_all(&folder).and_then(|()| File::create(folder.join("packages.lock")));
+    let lock = lock.and_then(|lock| lock.lock().map(|()| lock));
+    let _lock = lock.map_err(|error| format!("cannot lock {}: {error}", folder.display()))?;
     let missing = missing();
     if missing.is_empty() {
         return Ok(());

@@ -30,11 +30,11 @@ impl Site {
             || site.lab.driver().command("test").args(["-S", SOCKET]).status().is_ok_and(|status| status.success());
         wait_until("the hub's socket is there", PATIENCE, listens);
         for node in nodes {
-            let token = site.ask(&["hub", "join-token"]);
+            let token = site.ask(&["hub", "join-token", "--role", "pve-agent"]);
             let token = text(&token.stdout);
             let token =
                 token.split_whitespace().find(|word| word.starts_with("rctl1.")).expect("a join string").to_owned();
-            let install = ["pve-agent", "install", "--no-start", "--join", token.as_str()];
+            let install = ["pve-agent", "install", "--no-service", "--join", token.as_str()];
             succeeded(&remotectl(site.lab.node(node), &install).output().expect("nsenter can be run"));
             site.spawn(node, &["pve-agent", "run"]);
         }

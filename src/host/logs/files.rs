@@ -42,12 +42,25 @@ pub fn syslog(root: &Path) -> Option<PathBuf> {
     SYSLOGS.iter().map(|path| root.join(path)).find(|path| path.is_file())
 }
 
-/// The last lines that syslog has from a program; none where there is no syslog.
-pub fn syslog_of(root: &Path, tag: &str, since: Option<i64>, lines: usize) -> Vec<String> {
+/// The last lines that syslog has from a program; `None` where there is no syslog.
+pub fn syslog_of(root: &Path, tag: &str, since: Option<i64>, lines: usize) -> Option<Vec<String>> {
     let wanted = Wanted { since, lines, ..Wanted::default() };
-    let tail = syslog(root)
-        .and_then(|path| tail_below(&[&root.join("var/log").to_string_lossy()], &path, &wanted, Some(tag)).ok());
-    tail.unwrap_or_default().entries.into_iter().map(|entry| entry.text).collect()
+    let logs = root.join("var/log");
+    let tail = tail_below(&[&logs.to_string_lossy()], &syslog(root)?, &wanted, Some(tag)).ok()?;
+    Some(tail.entries.into_iter().map(|entry| entry.text).collect())
+}
+
+/// The newest lines of all the files that a service writes itself, in the order of their times.
+pub fn tail_own(service: &str, wanted: &Wanted) -> Option<Tail> {
+    let mut whole = Tail::default();
+    for path in own_files(Path::new("/"), service) {
+        let Ok(tail) = tail(Path::new(&path), wanted, None) else { continue };
+        whole.entries.extend(tail.entries.into_iter().map(|entry| Entry { who: path.clone(), ..entry }));
+        whole.notes.extend(tail.notes.into_iter().map(|note| format!("{path}: {note}")));
+    }
+    whole.entries.sort_by(|one, other| one.time.cmp(&other.time));
+    whole.entries.drain(..whole.entries.len().saturating_sub(wanted.lines));
+    (!whole.entries.is_empty()).then_some(whole)
 }
 
 /// The log files that a service writes itself, as far as their names tell.

@@ -19,7 +19,7 @@ pub const PRIORITIES: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "
 pub struct Query<'a> {
     /// Of this unit, with what systemd says about it.
     pub unit: Option<&'a str>,
-    /// Not older than this (seconds since the epoch).
+    /// Not older than this (milliseconds since the epoch).
     pub since: Option<i64>,
     /// Not newer than this (seconds since the epoch).
     pub until: Option<i64>,
@@ -65,7 +65,7 @@ pub fn read(commands: &dyn Commands, query: &Query) -> Result<Vec<Entry>, Comman
     .map(str::to_owned)
     .into();
     argv.extend(query.unit.map(|unit| format!("--unit={unit}")));
-    argv.extend(query.since.map(|since| format!("--since=@{since}")));
+    argv.extend(query.since.map(|since| format!("--since=@{}", since / 1000)));
     argv.extend(query.until.map(|until| format!("--until=@{until}")));
     argv.extend(query.priority.map(|priority| format!("--priority={priority}")));
     if query.grep.is_none() {
@@ -93,16 +93,21 @@ fn collect(
     query: &Query,
     entries: &mut Vec<Entry>,
 ) -> Result<crate::sys::process::Finished, CommandError> {
+    let earliest = query.since.unwrap_or(i64::MIN);
     commands.lines(argv, &mut |line| {
-        if let Some(entry) = entry(line).filter(|entry| query.grep.is_none_or(|grep| grep.is_in(&entry.text))) {
-            entries.push(entry);
+        // journalctl takes whole seconds; what was logged in the same second before is none of ours.
+        match entry(line) {
+            Some((millis, entry)) if millis >= earliest && query.grep.is_none_or(|grep| grep.is_in(&entry.text)) => {
+                entries.push(entry);
+            }
+            _ => {}
         }
         if entries.len() >= query.lines { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })
 }
 
-/// An entry from a line of JSON; `None` for a line that is none.
-fn entry(line: &[u8]) -> Option<Entry> {
+/// An entry from a line of JSON with its time in milliseconds since the epoch; `None` for a line that is none.
+fn entry(line: &[u8]) -> Option<(i64, Entry)> {
     let fields: Value = serde_json::from_slice(line).ok()?;
     let text = |key: &str| match &fields[key] {
         Value::String(text) => text.clone(),
@@ -113,16 +118,17 @@ fn entry(line: &[u8]) -> Option<Entry> {
         }
         _ => String::new(),
     };
-    let seconds = text("__REALTIME_TIMESTAMP").parse::<i64>().ok().map(|micros| micros / 1_000_000);
+    let millis = text("__REALTIME_TIMESTAMP").parse::<i64>().ok().map(|micros| micros / 1_000);
     let priority = text("PRIORITY").parse::<usize>().ok().and_then(|number| PRIORITIES.get(number));
     let who = Some(text("SYSLOG_IDENTIFIER")).filter(|who| !who.is_empty()).unwrap_or_else(|| text("_COMM"));
     let pid = text("_PID");
-    Some(Entry {
-        time: seconds.map(clock::rfc3339).unwrap_or_default(),
+    let entry = Entry {
+        time: millis.map(|millis| clock::rfc3339(millis / 1000)).unwrap_or_default(),
         priority: priority.map(|priority| (*priority).to_owned()).unwrap_or_default(),
         who: clean(&if pid.is_empty() { who } else { format!("{who}[{pid}]") }),
         text: printable(&text("MESSAGE")),
-    })
+    };
+    Some((millis.unwrap_or(i64::MAX), entry))
 }
 
 #[cfg(test)]
@@ -153,7 +159,7 @@ mod tests {
         let needle = Needle::new("error");
         let query = Query {
             unit: Some("nginx.service"),
-            since: Some(5),
+            since: Some(1_795_336_719_500),
             priority: Some("err"),
             grep: Some(&needle),
             lines: 3,
@@ -163,7 +169,7 @@ mod tests {
         assert_eq!(
             commands.asked(),
             ["journalctl --no-pager --quiet --reverse --output=json \
-              --output-fields=MESSAGE,PRIORITY,SYSLOG_IDENTIFIER,_COMM,_PID --unit=nginx.service --since=@5 \
+              --output-fields=MESSAGE,PRIORITY,SYSLOG_IDENTIFIER,_COMM,_PID --unit=nginx.service --since=@1795336719 \
               --priority=err"]
         );
     }

@@ -1,5 +1,7 @@
-//! OpenRC's services. States come from its own directory under /run/openrc, which rc-status reads as well and which does
-//! not change with the version as rc-status's output does; changes go through rc-service and rc-update.
+//! OpenRC's services. Lists come from its own directory under /run/openrc, which rc-status reads as well and which does not
+//! change with the version as rc-status's output does; a single service is asked itself, because old LSB scripts (Debian
+//! has many) leave no state there and only a service knows of its supervisor's death; changes go through rc-service and
+//! rc-update.
 
 use super::{Action, Service, ServiceManager, ServiceName, State};
 use crate::{
@@ -47,21 +49,25 @@ impl<'a> OpenRc<'a> {
         self.root.join("etc/init.d").join(name)
     }
 
+    /// A service as far as files tell.
     fn service(&self, name: &str) -> Service {
         let run = self.root.join("run/openrc");
         let found = STATES.iter().find(|(directory, _)| run.join(directory).join(name).symlink_metadata().is_ok());
-        let (detail, mut state) = found.map_or(("stopped", State::Stopped), |(word, state)| (*word, *state));
+        let (detail, state) = found.map_or(("stopped", State::Stopped), |(word, state)| (*word, *state));
         let pid = self.pid(name).filter(|pid| proc::exists(*pid));
-        let mut detail = detail.to_owned();
-        if state == State::Running && pid.is_none() && self.wants_process(name) {
-            (state, detail) = (State::Failed, "crashed".to_owned());
-        }
+        let (state, detail) = match (state, pid) {
+            (State::Running, None) if self.wants_process(name) => (State::Failed, "crashed"),
+            // Scripts that only do something once are started for ever after.
+            (State::Running, None) => (State::Exited, "started"),
+            _ => (state, detail),
+        };
+        let script = sys_files::read_text(&self.script(name)).unwrap_or_default();
         Service {
             name: name.to_owned(),
-            description: self.description(name),
+            description: description(&script),
             state,
-            detail,
-            startup: if self.in_a_runlevel(name) { "enabled" } else { "disabled" }.to_owned(),
+            detail: detail.to_owned(),
+            startup: self.startup(name),
             pid,
             up_seconds: pid.filter(|_| state.is_up()).and_then(proc::age_seconds),
             can_reload: None,
@@ -71,14 +77,41 @@ impl<'a> OpenRc<'a> {
         }
     }
 
+    /// Asks the service itself how it is; what it does not say stays as the files tell.
+    fn ask(&self, service: Service) -> Result<Service, CommandError> {
+        let asked = self.commands.run(&["rc-service", "--", &service.name, "status"])?;
+        // OpenRC's own codes, and LSB's 1 and 2 for a process that died.
+        let (state, detail) = match (asked.code, service.pid) {
+            (Some(0), Some(_)) => (State::Running, "started"),
+            (Some(0), None) => (State::Exited, "started"),
+            (Some(3), _) => (State::Stopped, "stopped"),
+            (Some(1 | 2 | 32), _) => (State::Failed, "crashed"),
+            (Some(64), _) => (State::Failed, "unsupervised"),
+            _ => return Ok(service),
+        };
+        let up_seconds = service.up_seconds.filter(|_| state.is_up());
+        Ok(Service { state, detail: detail.to_owned(), up_seconds, ..service })
+    }
+
+    fn act_on(&self, name: &str, action: Action) -> Result<(), CommandError> {
+        self.commands.succeed(&["rc-service", "--nocolor", "--", name, action.verb()]).map(drop)
+    }
+
+    /// Whether OpenRC takes it for started, however it is.
+    fn is_marked_started(&self, name: &str) -> bool {
+        self.root.join("run/openrc/started").join(name).symlink_metadata().is_ok()
+    }
+
     /// The main process: the supervised one's, else that of the pid file of what start-stop-daemon started.
     fn pid(&self, name: &str) -> Option<u32> {
-        let run = self.root.join("run/openrc");
-        let supervised = fs::read_to_string(run.join("options").join(name).join("child_pid")).ok();
-        let text = supervised.or_else(|| {
+        let run = self.root.join("run");
+        let supervised = fs::read_to_string(run.join("openrc/options").join(name).join("child_pid")).ok();
+        let of_daemon = || {
             let file = self.daemon(name)?.lines().find_map(|line| line.strip_prefix("pidfile=").map(str::to_owned))?;
             fs::read_to_string(self.root.join(file.trim_start_matches('/'))).ok()
-        })?;
+        };
+        let usual = || fs::read_to_string(run.join(format!("{name}.pid"))).ok();
+        let text = supervised.or_else(of_daemon).or_else(usual)?;
         text.trim().parse().ok().filter(|pid| *pid > 1)
     }
 
@@ -90,17 +123,20 @@ impl<'a> OpenRc<'a> {
         self.daemon(name).is_some_and(|daemon| daemon.lines().any(|line| line.starts_with("pidfile=/")))
     }
 
-    fn in_a_runlevel(&self, name: &str) -> bool {
+    /// The runlevels that it is in.
+    fn runlevels(&self, name: &str) -> Vec<String> {
         let levels = fs::read_dir(self.root.join("etc/runlevels")).into_iter().flatten().flatten();
-        levels.into_iter().any(|level| level.path().join(name).symlink_metadata().is_ok())
+        let has = |level: &fs::DirEntry| level.path().join(name).symlink_metadata().is_ok();
+        levels.filter(has).filter_map(|level| level.file_name().into_string().ok()).collect()
     }
 
-    /// The `description="…"` of its script, where that is a plain text.
-    fn description(&self, name: &str) -> String {
-        let script = sys_files::read_text(&self.script(name)).unwrap_or_default();
-        let text = script.lines().find_map(|line| line.strip_prefix("description="));
-        let text = text.map(|text| text.trim_matches(['"', '\''])).filter(|text| !text.contains('$'));
-        clean(text.unwrap_or_default())
+    fn startup(&self, name: &str) -> String {
+        let levels = self.runlevels(name);
+        match &levels[..] {
+            [] => "disabled".to_owned(),
+            levels if levels.iter().any(|level| level == RUNLEVEL) => "enabled".to_owned(),
+            levels => format!("enabled ({})", levels.join(", ")),
+        }
     }
 }
 
@@ -118,25 +154,33 @@ impl ServiceManager for OpenRc<'_> {
     }
 
     fn status(&self, name: &ServiceName) -> Result<Option<Service>, CommandError> {
-        Ok(self.script(name.as_str()).is_file().then(|| self.service(name.as_str())))
+        if !self.script(name.as_str()).is_file() {
+            return Ok(None);
+        }
+        self.ask(self.service(name.as_str())).map(Some)
     }
 
     fn act(&self, name: &ServiceName, action: Action) -> Result<(), CommandError> {
         let name = name.as_str();
-        let done = match action {
-            Action::Enable => self.commands.succeed(&["rc-update", "--", "add", name, RUNLEVEL]),
-            Action::Disable => self.commands.succeed(&["rc-update", "--all", "--", "del", name]),
-            other => self.commands.succeed(&["rc-service", "--nocolor", "--", name, other.verb()]),
-        };
-        done.map(drop)
+        match action {
+            Action::Enable => self.commands.succeed(&["rc-update", "--", "add", name, RUNLEVEL]).map(drop),
+            // `--all` complains of each runlevel that does not have it.
+            Action::Disable => self
+                .runlevels(name)
+                .iter()
+                .try_for_each(|level| self.commands.succeed(&["rc-update", "--", "del", name, level]).map(drop)),
+            // It would answer that what has crashed is started already.
+            Action::Start if self.is_marked_started(name) => self.act_on(name, Action::Restart),
+            other => self.act_on(name, other),
+        }
     }
 
-    fn log(&self, name: &ServiceName, since: Option<i64>, errors_only: bool, lines: usize) -> Vec<String> {
-        // syslog's files carry no priority: only what somebody looks through is worth showing.
+    fn log(&self, name: &ServiceName, since: Option<i64>, errors_only: bool, lines: usize) -> Option<Vec<String>> {
+        // syslog's files carry no priority: nobody can tell errors from the rest.
         if errors_only {
-            return Vec::new();
+            return None;
         }
-        files::syslog_of(&self.root, name.as_str(), since, lines)
+        files::syslog_of(&self.root, name.as_str(), since.map(|since| since / 1000), lines)
     }
 
     fn reread(&self) -> Result<(), CommandError> {
@@ -144,6 +188,14 @@ impl ServiceManager for OpenRc<'_> {
     }
 
     fn forget(&self, _name: &ServiceName) {}
+}
+
+/// The `description="…"` of a script where that is a plain text, or an LSB script's own.
+fn description(script: &str) -> String {
+    let text = script
+        .lines()
+        .find_map(|line| line.strip_prefix("description=").or_else(|| line.strip_prefix("# Short-Description:")));
+    clean(text.map(|text| text.trim().trim_matches(['"', '\''])).filter(|text| !text.contains('$')).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -180,10 +232,24 @@ mod tests {
 
     #[test]
     fn a_daemon_whose_process_is_gone_has_crashed() {
-        let (root, commands) = (root(), Scripted::new(|_| (0, String::new())));
+        let (root, commands) = (root(), Scripted::new(|_| (32, " * status: crashed".to_owned())));
         sys_files::write_atomic(&root.path().join("run/nginx.pid"), b"4194999\n", 0o644).unwrap();
         let nginx = OpenRc::new(root.path(), &commands).status(&ServiceName::parse("nginx").unwrap()).unwrap().unwrap();
         assert_eq!((nginx.state, nginx.detail.as_str()), (State::Failed, "crashed"));
+    }
+
+    #[test]
+    fn a_service_is_asked_itself() {
+        let root = root();
+        let script = b"#!/bin/sh\n# Short-Description: starts the nginx web server\n";
+        sys_files::write_atomic(&root.path().join("etc/init.d/nginx"), script, 0o755).unwrap();
+        for (code, state) in [(0, State::Running), (3, State::Stopped), (1, State::Failed), (64, State::Failed)] {
+            let commands = Scripted::new(move |_| (code, "said".to_owned()));
+            let openrc = OpenRc::new(root.path(), &commands);
+            let nginx = openrc.status(&ServiceName::parse("nginx").unwrap()).unwrap().unwrap();
+            assert_eq!((nginx.state, nginx.description.as_str()), (state, "starts the nginx web server"));
+            assert_eq!(commands.asked(), ["rc-service -- nginx status"]);
+        }
     }
 
     #[test]
@@ -195,7 +261,11 @@ mod tests {
         }
         assert_eq!(
             commands.asked(),
-            ["rc-service --nocolor -- nginx restart", "rc-update -- add nginx default", "rc-update --all -- del nginx"]
+            [
+                "rc-service --nocolor -- nginx restart",
+                "rc-update -- add nginx default",
+                "rc-update -- del nginx default"
+            ]
         );
     }
 }

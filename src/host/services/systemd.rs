@@ -68,14 +68,13 @@ impl ServiceManager for Systemd<'_> {
         self.commands.succeed(&argv).map(drop)
     }
 
-    fn log(&self, name: &ServiceName, since: Option<i64>, errors_only: bool, lines: usize) -> Vec<String> {
+    fn log(&self, name: &ServiceName, since: Option<i64>, errors_only: bool, lines: usize) -> Option<Vec<String>> {
         let unit = unit(name);
         let priority = errors_only.then_some("err");
         let query = journal::Query { unit: Some(&unit), since, priority, lines, ..journal::Query::default() };
         // A log that can't be read must not hide what it was wanted for.
-        journal::read(self.commands, &query)
-            .map(|entries| entries.iter().map(journal::Entry::brief).collect())
-            .unwrap_or_default()
+        let entries = journal::read(self.commands, &query).ok()?;
+        Some(entries.iter().map(journal::Entry::brief).collect())
     }
 
     fn reread(&self) -> Result<(), CommandError> {

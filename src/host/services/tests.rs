@@ -49,11 +49,11 @@ fn a_restart_that_left_the_old_process_is_a_failure() {
 
 #[test]
 fn a_failed_restart_brings_the_log_and_its_telling_line() {
-    let journal = r#"{"MESSAGE":"nginx: [emerg] unknown directive \"lisen\"","PRIORITY":"3","SYSLOG_IDENTIFIER":"nginx","_PID":"9","__REALTIME_TIMESTAMP":"1795336719000000"}"#;
+    let journal = r#"{"MESSAGE":"nginx: [emerg] unknown directive \"lisen\"","PRIORITY":"3","SYSLOG_IDENTIFIER":"nginx","_PID":"9","__REALTIME_TIMESTAMP":"4102444800000000"}"#;
     let shows = [shown("active", "running", 812), shown("failed", "failed", 0)];
     let outcome = restart(&systemd(&shows, (1, "Job for nginx.service failed"), journal));
     assert_eq!(outcome.ending, Ending::Failed);
-    assert!(outcome.summary.starts_with("nginx could not be restarted (it is failed now): "), "{}", outcome.summary);
+    assert!(outcome.summary.starts_with("nginx could not be restarted, and is down: "), "{}", outcome.summary);
     assert!(outcome.summary.contains("unknown directive"), "{}", outcome.summary);
     assert_eq!(outcome.data["log"].as_array().unwrap().len(), 1);
 }

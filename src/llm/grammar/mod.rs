@@ -1,7 +1,32 @@
-//! The embedded planner: no network, no model, deterministic.
+//! The embedded planner: no network, no model, deterministic. A sentence goes through stages, each a file and a type:
+//! tokens → phrases and noun phrases with their costs → readings of a clause → resolved steps. A rule reads a clause only
+//! when it accounts for every word; what is left over, contradicts or fits several things becomes a question.
+
+mod class;
+mod clause;
+mod guard;
+mod intent;
+mod lexicon;
+mod noun;
+mod pattern;
+mod resolve;
+mod sentence;
+mod service;
+mod token;
+mod values;
+mod vocabulary;
 
 use super::{Planner, Proposal};
-use crate::model::Inventory;
+use crate::model::{Inventory, Op, Target, plan::Proposed};
+use class::Problem;
+use lexicon::Lexicon;
+use sentence::Sentence;
+use vocabulary::Vocabulary;
+
+/// The longest sentence that is read, in bytes; a patch may be longer.
+const LONGEST: usize = 16 << 10;
+/// The most tokens that are read.
+const MOST_TOKENS: usize = 160;
 
 /// The grammar planner.
 #[derive(Debug, Clone, Copy, Default)]
@@ -12,7 +37,61 @@ impl Planner for Grammar {
         "grammar"
     }
 
-    fn plan(&self, _text: &str, _inventory: &Inventory) -> Proposal {
-        Proposal::Clarify { question: "I did not understand that.".to_owned(), candidates: Vec::new() }
+    fn plan(&self, text: &str, inventory: &Inventory) -> Proposal {
+        let lexicon = Lexicon::get();
+        let mut tokens = token::tokens(text, lexicon);
+        if text.len() > LONGEST || tokens.len() > MOST_TOKENS {
+            return clarify("That is too long for one request. What is to be done first?", Vec::new());
+        }
+        let vocabulary = Vocabulary::new(inventory);
+        vocabulary.correct(&mut tokens, lexicon);
+        let sentence = Sentence::new(tokens, lexicon, &vocabulary);
+        if let Some(reason) = guard::refusal(&sentence) {
+            return Proposal::Refuse { reason };
+        }
+        match clause::plan(&sentence) {
+            Ok(steps) => Proposal::Plan { summary: summary(&steps, inventory), steps },
+            Err(Problem::Ask { question, candidates }) => clarify(&question, candidates),
+            Err(Problem::Refuse(reason)) => Proposal::Refuse { reason },
+            Err(Problem::Unknown(text)) => Proposal::Refuse { reason: stranger(&text, inventory) },
+        }
     }
+}
+
+fn clarify(question: &str, candidates: Vec<Target>) -> Proposal {
+    Proposal::Clarify { question: question.to_owned(), candidates }
+}
+
+fn stranger(text: &str, inventory: &Inventory) -> String {
+    let closest = inventory.closest(text, 3);
+    let hint = if closest.is_empty() { String::new() } else { format!("; closest: {}", closest.join(", ")) };
+    format!("no guest or node is called {text}{hint}")
+}
+
+/// `restart nginx on web-server, then reboot blog`.
+fn summary(steps: &[Proposed], inventory: &Inventory) -> String {
+    let parts: Vec<String> = steps.iter().map(|step| phrase(step, inventory)).collect();
+    parts.join(", then ")
+}
+
+fn phrase(step: &Proposed, inventory: &Inventory) -> String {
+    let (group, verb) = step.op.name().split_once('.').unwrap_or(("", step.op.name()));
+    let what = match (&step.op, group) {
+        (Op::ExecRun { .. }, _) => "run a command on".to_owned(),
+        (op, "service") => {
+            op.service().map_or_else(|| "list services of".to_owned(), |service| format!("{verb} {service} on"))
+        }
+        (_, "guest" | "node") => verb.replace('_', " "),
+        (_, "agent") => format!("{verb} the agent:"),
+        (_, group) => format!("{group} {verb}:"),
+    };
+    let names: Vec<String> = step.targets.iter().take(4).map(|target| called(target, inventory)).collect();
+    let more = step.targets.len().saturating_sub(names.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{what} {}{more}", names.join(", "))
+}
+
+fn called(target: &Target, inventory: &Inventory) -> String {
+    let name = inventory.name_of(target);
+    if name.is_empty() { target.to_string() } else { name.to_owned() }
 }

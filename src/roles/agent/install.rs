@@ -25,6 +25,8 @@ pub struct InstallOptions {
     pub join: Option<String>,
     /// `--hub HOST:PORT`, repeated: addresses to try before those of the join string.
     pub hubs: Vec<String>,
+    /// `--no-service`: join, and leave running it to somebody else's supervisor.
+    pub no_service: bool,
     /// `--no-start`: everything but the start; prints the public key.
     pub no_start: bool,
     /// `--finish`: only start what `--no-start` has installed, and wait.
@@ -55,13 +57,22 @@ pub fn install_as(role: AgentRole, options: &InstallOptions) -> Result<(), Failu
     let fresh = !home.config.exists();
     let made = make(&home, pointer, options);
     if made.is_err() && fresh {
-        // The failure that matters is the first; what can't be taken back is told beside it.
-        if let Err(error) = install::uninstall(place(role), true) {
-            return made
-                .map_err(|failure| failure.detail(format!("and it could not be taken back: {}", chain(&error))));
-        }
+        return made.map_err(|failure| take_back(&home, options, failure));
     }
     made
+}
+
+/// Takes back what a failed installation has made; what can't be is told beside the failure that matters.
+fn take_back(home: &Home, options: &InstallOptions, failure: Failure) -> Failure {
+    let uninstalled = if options.no_service { Ok(()) } else { install::uninstall(place(home.role), true).map(|_| ()) };
+    let failure = match uninstalled {
+        Ok(()) => failure,
+        Err(error) => failure.detail(format!("and it could not be taken back: {}", chain(&error))),
+    };
+    match home.forget() {
+        Ok(()) => failure,
+        Err(error) => failure.detail(format!("and something was left: {}", chain(&error))),
+    }
 }
 
 fn pointer(role: AgentRole, options: &InstallOptions) -> Result<Pointer, Failure> {
@@ -83,6 +94,13 @@ fn make(home: &Home, mut pointer: Pointer, options: &InstallOptions) -> Result<(
     pointer.addresses = options.hubs.iter().cloned().chain(others).collect();
     let key = home.key()?;
     home.configure(&Settings { hub: pointer.to_string(), generation: 1 })?;
+    if options.no_service {
+        if let Some(token) = token {
+            join(home, token)?;
+        }
+        let id = key.public().agent_id();
+        return print(options.json, &id, &format!("{id} has joined; start it: remotectl {} run", home.role.as_str()));
+    }
     let service =
         install::install(&Service::of_this_executable(place(home.role))).map_err(|error| not_installed(&error))?;
     service.notes.iter().for_each(|note| eprintln!("note: {note}"));

@@ -1,6 +1,8 @@
 //! The client: every command that talks to a hub. What is printed, and how the operator is asked, is the floor above.
 
 pub mod api;
+#[cfg(test)]
+pub mod fake;
 mod http;
 pub mod login;
 pub mod sse;

@@ -1,12 +1,13 @@
 //! /nodes/N/lxc and /nodes/N/qemu: guests, and the tasks that start and stop them. Most of what can go wrong is told by
 //! the task and not by the request; which is which differs between containers and virtual machines, as recorded.
 
-use super::{data, index, nodes::sha1};
+use super::{agent, data, index, nodes::sha1};
 use crate::{
     model::{inventory::Guest, values::GuestKind},
     sim::{
         answer::{Answer, Fault},
         backend::{Action, Backend},
+        memory::hardware_address,
         params::{Checked, Kind, NO_VMID, Spec, optional, vmid},
         router::Call,
         shapes,
@@ -21,6 +22,8 @@ pub(super) fn dispatch(call: &Call, node: &str, kind: GuestKind, rest: &[&str]) 
         ("GET", []) => list(call, node, kind),
         ("GET", [_vmid]) => index("subdir", &["config", "status"]),
         ("GET", [id, "config"]) => config(call, node, kind, id),
+        ("GET", [id, "interfaces"]) if kind == GuestKind::Ct => interfaces(call, node, id),
+        (_, [id, "agent", rest @ ..]) if kind == GuestKind::Vm => agent::dispatch(call, node, id, rest),
         ("GET", [_vmid, "status"]) => index("subdir", &["current", "start", "stop", "shutdown", "reboot"]),
         ("GET", [id, "status", "current"]) => status(call, node, kind, id),
         ("POST", [id, "status", word @ ("start" | "stop" | "shutdown" | "reboot")]) => act(call, node, kind, id, word),
@@ -46,19 +49,25 @@ fn list(call: &Call, node: &str, kind: GuestKind) -> Result<Answer, Fault> {
     data(seen.map(line).collect())
 }
 
-fn no_configuration(node: &str, kind: GuestKind, id: &str) -> String {
+pub(super) fn no_configuration(node: &str, kind: GuestKind, id: &str) -> String {
     let folder = if kind == GuestKind::Ct { "lxc" } else { "qemu-server" };
     format!("Configuration file 'nodes/{node}/{folder}/{id}.conf' does not exist")
 }
 
-fn find(call: &Call, node: &str, kind: GuestKind, id: &str) -> Option<Guest> {
+pub(super) fn find(call: &Call, node: &str, kind: GuestKind, id: &str) -> Option<Guest> {
     let fits = |guest: &Guest| guest.node == node && guest.kind == kind;
     call.cluster.inventory().guest(vmid(id)?).filter(|guest| fits(guest)).cloned()
 }
 
 /// What every path with a guest in it asks first: may the caller, is there such a node, can that be a vmid.
-fn admit(call: &Call, node: &str, id: &str, privilege: &str, specs: &[Spec]) -> Result<(String, Checked), Fault> {
-    call.need(&format!("/vms/{id}"), &[privilege])?;
+pub(super) fn admit(
+    call: &Call,
+    node: &str,
+    id: &str,
+    any_of: &[&str],
+    specs: &[Spec],
+) -> Result<(String, Checked), Fault> {
+    call.need(&format!("/vms/{id}"), any_of)?;
     let node = call.node(node)?;
     let params = call.params(specs)?;
     if vmid(id).is_none() {
@@ -68,19 +77,44 @@ fn admit(call: &Call, node: &str, id: &str, privilege: &str, specs: &[Spec]) -> 
 }
 
 fn status(call: &Call, node: &str, kind: GuestKind, id: &str) -> Result<Answer, Fault> {
-    let (node, _) = admit(call, node, id, "VM.Audit", &[])?;
+    let (node, _) = admit(call, node, id, &["VM.Audit"], &[])?;
     let guest = find(call, &node, kind, id).ok_or_else(|| Fault::failed(no_configuration(&node, kind, id)))?;
     data(shapes::guest_status(&guest, &call.cluster.backend.usage(&guest)))
 }
 
 fn config(call: &Call, node: &str, kind: GuestKind, id: &str) -> Result<Answer, Fault> {
     let specs = [optional("current", Kind::Boolean), optional("snapshot", Kind::Text)];
-    let (node, _) = admit(call, node, id, "VM.Audit", &specs)?;
+    let (node, _) = admit(call, node, id, &["VM.Audit"], &specs)?;
     let guest = find(call, &node, kind, id).ok_or_else(|| Fault::failed(no_configuration(&node, kind, id)))?;
     let mut config = call.cluster.backend.config(&guest);
     let text = json!(config).to_string();
     config.insert("digest".to_owned(), json!(sha1(&text)));
     data(json!(config))
+}
+
+/// A container's addresses; nothing at all where it doesn't run or isn't.
+fn interfaces(call: &Call, node: &str, id: &str) -> Result<Answer, Fault> {
+    let (node, _) = admit(call, node, id, &["VM.Audit"], &[])?;
+    let Some(guest) = find(call, &node, GuestKind::Ct, id).filter(Guest::running) else { return data(Value::Null) };
+    let interface = |name: &str, hardware: &str, addresses: &[(String, &str)]| {
+        let mut line = json!({"hardware-address": hardware, "hwaddr": hardware, "name": name});
+        let listed = addresses.iter().map(|(address, prefix)| {
+            let kind = if address.contains(':') { "inet6" } else { "inet" };
+            line[kind] = json!(format!("{address}/{prefix}"));
+            json!({"ip-address": address, "ip-address-type": kind, "prefix": prefix})
+        });
+        let listed: Vec<Value> = listed.collect();
+        line["ip-addresses"] = listed.into();
+        line
+    };
+    let own: Vec<(String, &str)> = guest
+        .addresses
+        .iter()
+        .map(|address| (address.clone(), if address.contains(':') { "64" } else { "24" }))
+        .collect();
+    let loopback = [("127.0.0.1".to_owned(), "8"), ("::1".to_owned(), "128")];
+    let hardware = hardware_address(guest.vmid).to_ascii_lowercase();
+    data(json!([interface("lo", "00:00:00:00:00:00", &loopback), interface("eth0", &hardware, &own)]))
 }
 
 const TIMEOUT: Spec = optional("timeout", Kind::Integer { min: 0 });
@@ -98,7 +132,7 @@ fn parameters(word: &str, kind: GuestKind) -> Vec<Spec> {
 }
 
 fn act(call: &Call, node: &str, kind: GuestKind, id: &str, word: &str) -> Result<Answer, Fault> {
-    let (node, params) = admit(call, node, id, "VM.PowerMgmt", &parameters(word, kind))?;
+    let (node, params) = admit(call, node, id, &["VM.PowerMgmt"], &parameters(word, kind))?;
     if params.flag("skiplock") && call.who.user != "root@pam" {
         return Err(Fault::parameter("skiplock", "Only root may use this option."));
     }

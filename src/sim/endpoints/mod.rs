@@ -1,6 +1,7 @@
 //! The API's paths. A path that isn't here answers 501, like one that Proxmox doesn't have.
 
 mod access;
+mod agent;
 mod cluster;
 mod guests;
 mod nodes;

@@ -1,0 +1,338 @@
+//! The lexicon (`lexicon.toml`), read once: the words of English and of the trade, and the phrasings of each operation.
+
+use super::pattern::{self, Node};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::OnceLock,
+};
+
+/// The number of the concept that fillers are.
+pub const FILLER: usize = 0;
+
+/// Everything that is known without an inventory.
+#[derive(Debug)]
+pub struct Lexicon {
+    /// Phrases by their first word: the concept and the words after the first.
+    phrases: HashMap<String, Vec<(usize, Vec<String>)>>,
+    /// Contractions, spelled out.
+    contractions: HashMap<String, Vec<String>>,
+    /// Single words of the language: nothing that is one of them is taken for a misspelling.
+    known: HashSet<String>,
+    /// Words that a misspelling may be corrected to.
+    pub correct: Vec<String>,
+    /// Concepts by name.
+    concepts: BTreeMap<String, usize>,
+    /// Classes (`ct`, `vm`, `guest`, `node`, `any`, `template`) by their concept.
+    pub classes: HashMap<usize, String>,
+    /// States by their concept.
+    pub states: HashMap<usize, String>,
+    /// Systems by their concept: an os-release ID, or `family:` and a family.
+    pub systems: HashMap<usize, String>,
+    /// Groups of tags that mean the same.
+    pub tags: Vec<Vec<String>>,
+    /// Service names and kinds by their concept, with the units that they can be.
+    pub services: HashMap<usize, Vec<String>>,
+    /// What classes of machines a service stands for, as the tag that they have, by the concept.
+    pub roles: HashMap<usize, String>,
+    /// The rules, in the file's order.
+    pub rules: Vec<Rule>,
+    /// What is refused.
+    pub refusals: Vec<Refusal>,
+}
+
+/// How one operation is asked for.
+#[derive(Debug)]
+pub struct Rule {
+    /// The operation.
+    pub op: String,
+    /// Arguments that the phrasing itself says.
+    pub args: Map<String, Value>,
+    /// Tenths by which it stands behind others that explain the same words.
+    pub cost: u32,
+    /// Why what is asked for can't be done, where it can't.
+    pub refuse: Option<String>,
+    /// The phrasings.
+    pub say: Vec<Phrasing>,
+    /// What may stand around them.
+    pub with: Vec<Node>,
+}
+
+/// A phrasing with what it can't do without.
+#[derive(Debug)]
+pub struct Phrasing {
+    /// Its top-level elements.
+    pub elements: Vec<Node>,
+    /// Concepts that have to occur.
+    pub concepts: Vec<usize>,
+    /// Words that have to occur.
+    pub words: Vec<String>,
+}
+
+/// What is refused whatever else is said.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Why.
+    pub reason: String,
+    /// Phrases outside quotes.
+    pub say: Vec<Node>,
+    /// Globs of paths.
+    pub paths: Vec<String>,
+    /// Texts inside quotes, lower case.
+    pub quoted: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    fillers: Vec<String>,
+    contractions: BTreeMap<String, String>,
+    words: BTreeMap<String, Vec<String>>,
+    classes: BTreeMap<String, Vec<String>>,
+    states: BTreeMap<String, Vec<String>>,
+    systems: BTreeMap<String, Vec<String>>,
+    tags: BTreeMap<String, Vec<String>>,
+    services: BTreeMap<String, Vec<String>>,
+    roles: BTreeMap<String, String>,
+    adjuncts: BTreeMap<String, String>,
+    rules: Vec<RuleEntry>,
+    refuse: Vec<RefusalEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleEntry {
+    op: String,
+    #[serde(default)]
+    args: Map<String, Value>,
+    #[serde(default)]
+    cost: u32,
+    #[serde(default)]
+    refuse: Option<String>,
+    say: Vec<String>,
+    #[serde(default)]
+    with: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RefusalEntry {
+    reason: String,
+    #[serde(default)]
+    say: Vec<String>,
+    #[serde(default)]
+    paths: Vec<String>,
+    #[serde(default)]
+    quoted: Vec<String>,
+}
+
+impl Lexicon {
+    /// The compiled-in lexicon.
+    pub fn get() -> &'static Self {
+        static LEXICON: OnceLock<Lexicon> = OnceLock::new();
+        LEXICON.get_or_init(|| {
+            Self::parse(include_str!("lexicon.toml")).expect("the compiled-in lexicon parses: a test reads it")
+        })
+    }
+
+    /// Reads a lexicon; the error names the line or the phrasing.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
+        let mut lexicon = Self::empty(&file);
+        lexicon.concept("filler", &file.fillers);
+        for (name, phrases) in &file.words {
+            lexicon.concept(name, phrases);
+        }
+        lexicon.classes = lexicon.table("class", &file.classes);
+        lexicon.states = lexicon.table("state", &file.states);
+        lexicon.systems = lexicon.table("system", &file.systems);
+        for (phrase, units) in &file.services {
+            let concept = lexicon.concept(&format!("service:{phrase}"), std::slice::from_ref(phrase));
+            lexicon.services.insert(concept, units.clone());
+        }
+        for (phrase, tag) in &file.roles {
+            let concept = lexicon.concept(&format!("role:{phrase}"), std::slice::from_ref(phrase));
+            lexicon.roles.insert(concept, tag.clone());
+        }
+        for entry in &file.rules {
+            let rule = lexicon.rule(entry, &file.adjuncts)?;
+            lexicon.rules.push(rule);
+        }
+        for entry in &file.refuse {
+            let refusal = lexicon.refusal(entry)?;
+            lexicon.refusals.push(refusal);
+        }
+        lexicon.learn_words();
+        Ok(lexicon)
+    }
+
+    fn empty(file: &File) -> Self {
+        let spelled = |text: &String| text.split_whitespace().map(str::to_owned).collect();
+        Self {
+            phrases: HashMap::new(),
+            contractions: file.contractions.iter().map(|(short, long)| (short.clone(), spelled(long))).collect(),
+            known: HashSet::new(),
+            correct: Vec::new(),
+            concepts: BTreeMap::new(),
+            classes: HashMap::new(),
+            states: HashMap::new(),
+            systems: HashMap::new(),
+            tags: file.tags.values().cloned().collect(),
+            services: HashMap::new(),
+            roles: HashMap::new(),
+            rules: Vec::new(),
+            refusals: Vec::new(),
+        }
+    }
+
+    /// Takes phrases in under a concept and gives its number.
+    fn concept(&mut self, name: &str, phrases: &[String]) -> usize {
+        let next = self.concepts.len();
+        let id = *self.concepts.entry(name.to_owned()).or_insert(next);
+        for phrase in phrases {
+            let mut words = phrase.split_whitespace().map(str::to_owned);
+            if let Some(first) = words.next() {
+                self.phrases.entry(first).or_default().push((id, words.collect()));
+            }
+        }
+        id
+    }
+
+    fn table(&mut self, prefix: &str, lines: &BTreeMap<String, Vec<String>>) -> HashMap<usize, String> {
+        lines.iter().map(|(name, phrases)| (self.concept(&format!("{prefix}:{name}"), phrases), name.clone())).collect()
+    }
+
+    fn compile(&self, phrasing: &str) -> Result<Node, String> {
+        pattern::compile(phrasing, &self.concepts).map_err(|error| error.to_string())
+    }
+
+    fn rule(&self, entry: &RuleEntry, adjuncts: &BTreeMap<String, String>) -> Result<Rule, String> {
+        let say: Result<Vec<_>, String> = entry.say.iter().map(|text| Ok(Phrasing::new(self.compile(text)?))).collect();
+        let with = entry.with.iter().map(|name| {
+            let text = adjuncts.get(name).ok_or_else(|| format!("{}: there is no adjunct `{name}`", entry.op))?;
+            self.compile(text)
+        });
+        let mut with: Vec<Node> = with.collect::<Result<_, _>>()?;
+        with.push(self.compile(adjuncts.get("except").ok_or("the adjunct `except` is missing")?)?);
+        Ok(Rule {
+            op: entry.op.clone(),
+            args: entry.args.clone(),
+            cost: entry.cost,
+            refuse: entry.refuse.clone(),
+            say: say?,
+            with,
+        })
+    }
+
+    fn refusal(&self, entry: &RefusalEntry) -> Result<Refusal, String> {
+        let say: Result<Vec<_>, _> = entry.say.iter().map(|text| self.compile(text)).collect();
+        Ok(Refusal {
+            reason: entry.reason.clone(),
+            say: say?,
+            paths: entry.paths.clone(),
+            quoted: entry.quoted.clone(),
+        })
+    }
+
+    fn learn_words(&mut self) {
+        let mut words = Vec::new();
+        for (first, rest) in &self.phrases {
+            words.push(first.clone());
+            words.extend(rest.iter().flat_map(|(_, rest)| rest.clone()));
+        }
+        for rule in &self.rules {
+            rule.say
+                .iter()
+                .flat_map(|phrasing| &phrasing.elements)
+                .chain(&rule.with)
+                .for_each(|node| node.words(&mut words));
+        }
+        self.known = words.into_iter().collect();
+        let long =
+            |word: &&String| word.len() >= 4 && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+        self.correct = self.known.iter().filter(long).cloned().collect();
+        self.correct.sort_unstable();
+        self.known.extend(self.refusals.iter().flat_map(|refusal| &refusal.say).flat_map(|node| {
+            let mut words = Vec::new();
+            node.words(&mut words);
+            words
+        }));
+    }
+
+    /// How a contraction is spelled out.
+    pub fn contraction(&self, word: &str) -> Option<&[String]> {
+        self.contractions.get(word).map(Vec::as_slice)
+    }
+
+    /// Whether a lower-case word is one of the language.
+    pub fn knows(&self, word: &str) -> bool {
+        self.known.contains(word)
+    }
+
+    /// Phrases that begin with a word: concept and further words.
+    pub fn beginning(&self, word: &str) -> &[(usize, Vec<String>)] {
+        self.phrases.get(word).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many concepts there are.
+    pub fn size(&self) -> usize {
+        self.concepts.len()
+    }
+
+    /// A concept's number; panics where the lexicon lacks a line that the code relies on, which a test finds.
+    pub fn id(&self, name: &str) -> usize {
+        *self.concepts.get(name).unwrap_or_else(|| panic!("the lexicon has no line `{name}`"))
+    }
+}
+
+impl Phrasing {
+    fn new(node: Node) -> Self {
+        let (mut concepts, mut words) = (Vec::new(), Vec::new());
+        node.needs(&mut concepts, &mut words);
+        let elements = match node {
+            Node::Seq(elements) => elements,
+            other => vec![other],
+        };
+        Self { elements, concepts, words }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Op, catalogue};
+
+    #[test]
+    fn the_compiled_in_lexicon_reads() {
+        if let Err(error) = Lexicon::parse(include_str!("lexicon.toml")) {
+            panic!("{error}");
+        }
+    }
+
+    #[test]
+    fn every_rule_is_of_an_operation_and_names_its_arguments() {
+        for rule in &Lexicon::get().rules {
+            let spec = catalogue::spec(&rule.op).unwrap_or_else(|| panic!("no operation {}", rule.op));
+            for argument in rule.args.keys() {
+                assert!(spec.args.iter().any(|arg| arg.name == *argument), "{} takes no {argument}", rule.op);
+            }
+        }
+    }
+
+    #[test]
+    fn every_operation_can_be_asked_for() {
+        let unasked: Vec<&str> = Op::ALL
+            .iter()
+            .map(|(name, _)| *name)
+            .filter(|name| !Lexicon::get().rules.iter().any(|rule| rule.op == *name))
+            .collect();
+        assert_eq!(unasked, Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_lexicon_with_a_mistake_says_where() {
+        let broken = include_str!("lexicon.toml").replacen("<restart> {service}", "<restat> {service}", 1);
+        assert!(Lexicon::parse(&broken).unwrap_err().contains("no words <restat>"));
+    }
+}

@@ -1,0 +1,182 @@
+//! Phrasings as data: the small language in which the lexicon writes what people say, compiled once.
+
+use std::collections::BTreeMap;
+
+/// One piece of a phrasing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    /// A literal lower-case word.
+    Word(String),
+    /// Any phrase of a concept, by the concept's number.
+    Concept(usize),
+    /// An argument.
+    Slot(Slot),
+    /// One after the other.
+    Seq(Vec<Node>),
+    /// One of them.
+    Alt(Vec<Node>),
+    /// May be left out.
+    Opt(Box<Node>),
+}
+
+/// An argument in a phrasing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// The argument that it fills; `targets` for what to act on.
+    pub name: String,
+    /// How its words are read.
+    pub kind: String,
+}
+
+/// A phrasing that does not compile.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("phrasing `{phrasing}`: {why}")]
+pub struct PatternError {
+    phrasing: String,
+    why: String,
+}
+
+/// Compiles one phrasing. `concepts` are the lexicon's lines of words by name.
+pub fn compile(phrasing: &str, concepts: &BTreeMap<String, usize>) -> Result<Node, PatternError> {
+    let pieces = pieces(phrasing);
+    let mut reader = Reader { pieces: &pieces, at: 0, concepts };
+    let node = reader.sequence(None).map_err(|why| PatternError { phrasing: phrasing.to_owned(), why })?;
+    Ok(node)
+}
+
+impl Node {
+    /// The concepts and words without which it can't match.
+    pub fn needs(&self, concepts: &mut Vec<usize>, words: &mut Vec<String>) {
+        match self {
+            Self::Word(word) => words.push(word.clone()),
+            Self::Concept(concept) => concepts.push(*concept),
+            Self::Seq(parts) => parts.iter().for_each(|part| part.needs(concepts, words)),
+            Self::Slot(_) | Self::Alt(_) | Self::Opt(_) => {}
+        }
+    }
+
+    /// Every literal word in it, for the planner to know as words of the language.
+    pub fn words(&self, out: &mut Vec<String>) {
+        match self {
+            Self::Word(word) => out.push(word.clone()),
+            Self::Seq(parts) | Self::Alt(parts) => parts.iter().for_each(|part| part.words(out)),
+            Self::Opt(inner) => inner.words(out),
+            Self::Concept(_) | Self::Slot(_) => {}
+        }
+    }
+}
+
+/// Splits at spaces and around the brackets.
+fn pieces(phrasing: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut word = String::new();
+    let mut inside = false;
+    for c in phrasing.chars() {
+        match c {
+            '{' | '<' => inside = true,
+            '}' | '>' => inside = false,
+            _ => {}
+        }
+        if !inside && (c.is_whitespace() || "[]()|".contains(c)) {
+            if !word.is_empty() {
+                out.push(std::mem::take(&mut word));
+            }
+            if !c.is_whitespace() {
+                out.push(c.to_string());
+            }
+        } else {
+            word.push(c);
+        }
+    }
+    if !word.is_empty() {
+        out.push(word);
+    }
+    out
+}
+
+struct Reader<'a> {
+    pieces: &'a [String],
+    at: usize,
+    concepts: &'a BTreeMap<String, usize>,
+}
+
+impl Reader<'_> {
+    /// Reads to the closing bracket, or to the end where there is none to come.
+    fn sequence(&mut self, close: Option<&str>) -> Result<Node, String> {
+        let mut ways = Vec::new();
+        let mut parts = Vec::new();
+        loop {
+            let Some(piece) = self.pieces.get(self.at) else {
+                if let Some(close) = close {
+                    return Err(format!("`{close}` is missing"));
+                }
+                break;
+            };
+            self.at += 1;
+            match piece.as_str() {
+                piece if Some(piece) == close => break,
+                "[" => parts.push(Node::Opt(Box::new(self.sequence(Some("]"))?))),
+                "(" => parts.push(self.sequence(Some(")"))?),
+                "|" if close.is_some() => ways.push(one(std::mem::take(&mut parts))),
+                "]" | ")" | "|" => return Err(format!("`{piece}` stands alone")),
+                piece => parts.push(self.leaf(piece)?),
+            }
+        }
+        if ways.is_empty() {
+            return Ok(one(parts));
+        }
+        ways.push(one(parts));
+        Ok(Node::Alt(ways))
+    }
+
+    fn leaf(&self, piece: &str) -> Result<Node, String> {
+        if let Some(name) = piece.strip_prefix('<').and_then(|piece| piece.strip_suffix('>')) {
+            return self
+                .concepts
+                .get(name)
+                .map(|id| Node::Concept(*id))
+                .ok_or_else(|| format!("there are no words <{name}>"));
+        }
+        let Some(slot) = piece.strip_prefix('{').and_then(|piece| piece.strip_suffix('}')) else {
+            return Ok(Node::Word(piece.to_owned()));
+        };
+        let (name, kind) = slot.split_once(':').unwrap_or((slot, slot));
+        Ok(Node::Slot(Slot { name: name.to_owned(), kind: kind.to_owned() }))
+    }
+}
+
+fn one(mut parts: Vec<Node>) -> Node {
+    if parts.len() == 1 { parts.remove(0) } else { Node::Seq(parts) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn concepts() -> BTreeMap<String, usize> {
+        BTreeMap::from([("restart".to_owned(), 0)])
+    }
+
+    #[test]
+    fn phrasings_become_trees() {
+        let word = |word: &str| Node::Word(word.to_owned());
+        assert_eq!(
+            compile("<restart> [the] (a|b c) {x:number}", &concepts()).unwrap(),
+            Node::Seq(vec![
+                Node::Concept(0),
+                Node::Opt(Box::new(word("the"))),
+                Node::Alt(vec![word("a"), Node::Seq(vec![word("b"), word("c")])]),
+                Node::Slot(Slot { name: "x".into(), kind: "number".into() }),
+            ])
+        );
+    }
+
+    #[test]
+    fn broken_phrasings_are_errors() {
+        for (phrasing, why) in
+            [("<frob> x", "no words <frob>"), ("[a", "`]` is missing"), ("a ) b", "`)` stands alone")]
+        {
+            assert!(compile(phrasing, &concepts()).unwrap_err().to_string().contains(why), "{phrasing}");
+        }
+    }
+}

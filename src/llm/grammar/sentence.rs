@@ -1,0 +1,103 @@
+//! Tokens with every phrase of the lexicon that begins at each: what the later stages read.
+
+use super::{
+    lexicon::{FILLER, Lexicon},
+    token::{Kind, Token},
+    vocabulary::Vocabulary,
+};
+
+/// A phrase of the lexicon in the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Phrase {
+    /// Which line of the lexicon.
+    pub concept: usize,
+    /// The token after its last.
+    pub end: usize,
+    /// Whether a word of it is misspelt.
+    pub corrected: bool,
+}
+
+/// A text ready to be read.
+#[derive(Debug)]
+pub struct Sentence<'a> {
+    /// Its tokens.
+    pub tokens: Vec<Token>,
+    /// The lexicon.
+    pub lexicon: &'a Lexicon,
+    /// The inventory's words.
+    pub vocabulary: &'a Vocabulary<'a>,
+    phrases: Vec<Vec<Phrase>>,
+}
+
+impl<'a> Sentence<'a> {
+    /// Finds the phrases in tokens that are corrected already.
+    pub fn new(tokens: Vec<Token>, lexicon: &'a Lexicon, vocabulary: &'a Vocabulary<'a>) -> Self {
+        let phrases = (0..tokens.len()).map(|at| phrases_at(&tokens, at, lexicon)).collect();
+        Self { tokens, lexicon, vocabulary, phrases }
+    }
+
+    /// The phrases that begin at a token.
+    pub fn phrases(&self, at: usize) -> &[Phrase] {
+        self.phrases.get(at).map_or(&[], Vec::as_slice)
+    }
+
+    /// Where a concept's phrases that begin at a token end, and whether they are misspelt.
+    pub fn concept(&self, at: usize, concept: usize) -> impl Iterator<Item = &Phrase> {
+        self.phrases(at).iter().filter(move |phrase| phrase.concept == concept)
+    }
+
+    /// Where fillers that begin at a token end, longest first.
+    pub fn filler(&self, at: usize) -> Option<usize> {
+        let words = self.concept(at, FILLER).filter(|phrase| !phrase.corrected).map(|phrase| phrase.end).max();
+        words.or_else(|| {
+            self.tokens
+                .get(at)
+                .filter(|token| matches!(token.kind, Kind::Comma | Kind::Stop | Kind::Question))
+                .map(|_| at + 1)
+        })
+    }
+
+    /// The token at a place.
+    pub fn token(&self, at: usize) -> Option<&Token> {
+        self.tokens.get(at)
+    }
+
+    /// Whether the token there is exactly this word.
+    pub fn is(&self, at: usize, word: &str) -> bool {
+        self.token(at).is_some_and(|token| token.is(word))
+    }
+
+    /// Whether it is one of these words.
+    pub fn is_any(&self, at: usize, words: &[&str]) -> bool {
+        words.iter().any(|word| self.is(at, word))
+    }
+
+    /// The text of some tokens, for messages.
+    pub fn text(&self, from: usize, to: usize) -> String {
+        self.tokens[from..to].iter().map(|token| token.text.as_str()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+fn phrases_at(tokens: &[Token], at: usize, lexicon: &Lexicon) -> Vec<Phrase> {
+    let token = &tokens[at];
+    if !matches!(token.kind, Kind::Word | Kind::Number) {
+        return Vec::new();
+    }
+    let readings = std::iter::once((&token.lower, false)).chain(token.meant.iter().map(|meant| (meant, true)));
+    let mut out: Vec<Phrase> = Vec::new();
+    for (word, corrected) in readings {
+        for (concept, rest) in lexicon.beginning(word) {
+            let mut corrected = corrected;
+            let all = rest.iter().enumerate().all(|(index, word)| {
+                let read = tokens.get(at + 1 + index).and_then(|token| token.reads(word));
+                corrected |= read == Some(true);
+                read.is_some()
+            });
+            let phrase = Phrase { concept: *concept, end: at + 1 + rest.len(), corrected };
+            if all && !out.contains(&phrase) {
+                out.push(phrase);
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,262 @@
+//! Services: which words name one, and which unit they are on a guest. The exact name always comes from the guest's own
+//! services where those are known.
+
+use super::{
+    class::{Problem, Scope, ask, unit_matches},
+    noun::Hit,
+    sentence::Sentence,
+    token::Kind,
+    values::Value,
+    vocabulary::name_parts,
+};
+use crate::model::{Target, inventory::Guest};
+
+/// A service as it was spoken of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceWord {
+    /// As it was written.
+    pub text: String,
+    /// What its unit can be called, the likeliest first; globs.
+    pub units: Vec<String>,
+}
+
+impl Sentence<'_> {
+    /// Readings of a list of services. `sure` takes only what is no guest's name or is called a service.
+    pub fn services(&self, at: usize, sure: bool) -> Vec<Hit<Value>> {
+        let mut out = Vec::new();
+        let mut open: Vec<Hit<Vec<ServiceWord>>> = self
+            .service(at, sure)
+            .into_iter()
+            .map(|hit| Hit { end: hit.end, value: vec![hit.value], cost: hit.cost })
+            .collect();
+        while !open.is_empty() {
+            let mut next = Vec::new();
+            for list in &open {
+                let comma = self.token(list.end).is_some_and(|token| token.kind == Kind::Comma);
+                let after = list.end + usize::from(comma);
+                let joined = self.is_any(after, &["and", "plus"]);
+                if !comma && !joined {
+                    continue;
+                }
+                for hit in self.service(after + usize::from(joined), sure) {
+                    let mut value = list.value.clone();
+                    value.push(hit.value);
+                    next.push(Hit { end: hit.end, value, cost: list.cost + hit.cost });
+                }
+            }
+            out.extend(open.into_iter().map(|hit| Hit {
+                end: hit.end,
+                value: Value::Services(hit.value),
+                cost: hit.cost,
+            }));
+            next.truncate(16);
+            open = next;
+        }
+        out
+    }
+
+    fn service(&self, at: usize, sure: bool) -> Vec<Hit<ServiceWord>> {
+        let noun = self.lexicon.id("service");
+        let article = at + usize::from(self.is_any(at, &["the", "a", "its", "my", "our"]));
+        let before = self.concept(article, noun).map(|phrase| phrase.end).max();
+        let starts = [Some((article, false)), before.map(|end| (end, true))];
+        let mut out = Vec::new();
+        for (start, called) in starts.into_iter().flatten() {
+            for (end, word, cost) in self.service_words(start) {
+                let after = self.concept(end, noun).map(|phrase| phrase.end).max();
+                let named =
+                    !self.vocabulary.named(&word.text).is_empty() || self.vocabulary.is_part(&word.text.to_lowercase());
+                if !sure || called || !named {
+                    out.push(Hit { end, value: word.clone(), cost: cost + u32::from(sure) * 2 });
+                }
+                if let Some(after) = after {
+                    out.push(Hit { end: after, value: word, cost });
+                }
+            }
+            // A word that nobody knows is a service where it is called one.
+            let Some(token) = self.token(start).filter(|token| matches!(token.kind, Kind::Word | Kind::Quoted)) else {
+                continue;
+            };
+            let after = self.concept(start + 1, noun).map(|phrase| phrase.end).max();
+            if out.is_empty() && (called || after.is_some()) && !self.lexicon.knows(&token.lower) {
+                let word = ServiceWord { text: token.text.clone(), units: vec![token.text.clone()] };
+                out.push(Hit { end: after.unwrap_or(start + 1), value: word, cost: 20 });
+            }
+        }
+        out
+    }
+
+    /// Words that name a service, without what says that it is one.
+    fn service_words(&self, at: usize) -> Vec<(usize, ServiceWord, u32)> {
+        let Some(token) = self.token(at).filter(|token| token.is_wordlike() && token.kind != Kind::Number) else {
+            return Vec::new();
+        };
+        let mut out: Vec<(usize, ServiceWord, u32)> = Vec::new();
+        for phrase in self.phrases(at) {
+            if let Some(units) = self.lexicon.services.get(&phrase.concept) {
+                let text = self.text(at, phrase.end);
+                let text = if phrase.corrected { token.meant.first().cloned().unwrap_or(text) } else { text };
+                let mut all: Vec<String> =
+                    self.vocabulary.service(&text.to_lowercase()).map(str::to_owned).into_iter().collect();
+                all.extend(units.clone());
+                out.push((phrase.end, ServiceWord { text, units: all }, u32::from(phrase.corrected) * 10));
+            }
+        }
+        for end in at + 1..=(at + 3).min(self.tokens.len()) {
+            let joined = self.tokens[at..end].iter().map(|token| token.lower.as_str()).collect::<Vec<_>>().join("-");
+            if let Some(service) =
+                self.vocabulary.service(&joined).filter(|_| !out.iter().any(|(known, ..)| *known == end))
+            {
+                out.push((end, ServiceWord { text: service.to_owned(), units: vec![service.to_owned()] }, 0));
+            }
+        }
+        let readings =
+            std::iter::once((token.lower.as_str(), 0)).chain(token.meant.iter().map(|meant| (meant.as_str(), 10)));
+        for (word, cost) in readings {
+            let units = self.vocabulary.services_beginning(word);
+            if !units.is_empty() && !out.iter().any(|(end, ..)| *end == at + 1) {
+                let exact = units.iter().any(|unit| unit.eq_ignore_ascii_case(word));
+                out.push((at + 1, ServiceWord { text: word.to_owned(), units }, cost + if exact { 0 } else { 4 }));
+            }
+        }
+        if token.kind == Kind::Quoted && out.is_empty() {
+            out.push((at + 1, ServiceWord { text: token.text.clone(), units: vec![token.text.clone()] }, 5));
+        }
+        out
+    }
+}
+
+/// What a service is on one guest.
+enum Unit {
+    /// Exactly this.
+    Is(String),
+    /// One of several.
+    Several,
+    /// Nothing that the guest has.
+    No,
+    /// The guest has told of no services, and the word is no unit's name.
+    Unsaid,
+}
+
+impl ServiceWord {
+    fn on(&self, guest: &Guest) -> Unit {
+        let plain = self.text.strip_suffix(".service").unwrap_or(&self.text);
+        if let Some(exact) = guest.services.iter().find(|service| service.eq_ignore_ascii_case(plain)) {
+            return Unit::Is(exact.clone());
+        }
+        if guest.services.is_empty() {
+            return self.unseen(guest);
+        }
+        let mut found: Vec<&String> =
+            guest.services.iter().filter(|service| self.units.iter().any(|unit| unit_matches(unit, service))).collect();
+        found.dedup();
+        match found[..] {
+            [] => Unit::No,
+            [unit] => Unit::Is(unit.clone()),
+            _ => Unit::Several,
+        }
+    }
+
+    /// On a guest whose services nobody knows: a unit's own name, or the one name that a word stands for.
+    fn unseen(&self, guest: &Guest) -> Unit {
+        let text = self.text.to_lowercase();
+        if self.units.iter().any(|unit| unit == "ssh") && self.units.iter().any(|unit| unit == "sshd") {
+            return Unit::Is(if guest.os.family == "debian" { "ssh" } else { "sshd" }.to_owned());
+        }
+        if self.units.iter().any(|unit| *unit == text || *unit == self.text) {
+            return Unit::Is(self.units.iter().find(|unit| **unit == self.text).cloned().unwrap_or(text));
+        }
+        match &self.units[..] {
+            [unit] if !unit.trim_end_matches('*').contains('*') => Unit::Is(unit.trim_end_matches('*').to_owned()),
+            _ => Unit::Unsaid,
+        }
+    }
+
+    /// The words by which a guest may be called after it.
+    fn words(&self) -> Vec<String> {
+        name_parts(&self.text)
+    }
+}
+
+impl Scope<'_> {
+    /// The unit on each target. Targets of a class that do not have it are left out; a named one becomes a question.
+    pub fn units(
+        &self,
+        word: &ServiceWord,
+        targets: &[Target],
+        by_class: &[Target],
+    ) -> Result<Vec<(Target, String)>, Problem> {
+        let mut out = Vec::new();
+        for target in targets {
+            let Some(guest) = self.vocabulary.inventory.guest_of(target) else {
+                let unit = word.units.iter().find(|unit| !unit.contains('*') && **unit == word.text.to_lowercase());
+                let unit = unit.ok_or_else(|| {
+                    ask(format!("What is the unit of `{}` called on {target}?", word.text), vec![target.clone()])
+                })?;
+                out.push((target.clone(), unit.clone()));
+                continue;
+            };
+            match word.on(guest) {
+                Unit::Is(unit) => out.push((target.clone(), unit)),
+                Unit::No if by_class.contains(target) => {}
+                Unit::No => {
+                    let has = guest.services.join(", ");
+                    return Err(ask(
+                        format!("{} has no {}; it has {has}. Which service?", guest.label(), word.text),
+                        vec![target.clone()],
+                    ));
+                }
+                Unit::Several => {
+                    return Err(ask(
+                        format!("{} has several that `{}` fits. Which service?", guest.label(), word.text),
+                        vec![target.clone()],
+                    ));
+                }
+                Unit::Unsaid => {
+                    return Err(ask(
+                        format!("What is `{}` called on {}?", word.text, guest.label()),
+                        vec![target.clone()],
+                    ));
+                }
+            }
+        }
+        if out.is_empty() {
+            return Err(ask(format!("None of them has {}. Which guests?", word.text), Vec::new()));
+        }
+        Ok(out)
+    }
+
+    /// The guest that a service without a guest means: the one whose name has all its words, else the one that has it.
+    pub fn home(&self, word: &ServiceWord) -> Result<(Target, String), Problem> {
+        let has =
+            |guest: &&Guest| matches!(word.on(guest), Unit::Is(_)) && !guest.services.is_empty() && !guest.template;
+        let named = self.vocabulary.with_parts(&word.words()).into_iter().map(|index| self.vocabulary.guest(index));
+        let named: Vec<&Guest> = named.filter(|guest| !guest.template).collect();
+        let unit = |guest: &Guest| match word.on(guest) {
+            Unit::Is(unit) => Some((guest.target(), unit)),
+            _ => None,
+        };
+        if let [guest] = named[..]
+            && let Some(found) = unit(guest)
+        {
+            return Ok(found);
+        }
+        let several =
+            |guest: &&Guest| !guest.template && !guest.services.is_empty() && !matches!(word.on(guest), Unit::No);
+        let all: Vec<&Guest> = self.vocabulary.inventory.guests.iter().filter(several).collect();
+        if let [guest] = all[..]
+            && has(&guest)
+            && let Some(found) = unit(guest)
+        {
+            return Ok(found);
+        }
+        let mut candidates: Vec<Target> = all.iter().map(|guest| guest.target()).collect();
+        candidates.sort();
+        let question = if candidates.is_empty() {
+            format!("On which guest is {}?", word.text)
+        } else {
+            self.which(&word.text, &candidates)
+        };
+        Err(ask(question, candidates))
+    }
+}

@@ -1,0 +1,383 @@
+//! The second stage, for arguments: which words can be a number, a size, a length of time, a name, and how likely.
+
+use super::{
+    noun::{Class, Expr, Hit, Noun},
+    sentence::Sentence,
+    service::ServiceWord,
+    token::{Kind, Token},
+};
+use crate::model::values::Time;
+use serde_json::Value as Json;
+
+/// What a slot was filled with.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// What to act on.
+    Targets(Expr),
+    /// Services.
+    Services(Vec<ServiceWord>),
+    /// An argument as it goes into the plan.
+    Arg(Json),
+    /// A node or storage that the inventory does not have.
+    Stranger {
+        /// `node` or `storage`.
+        what: &'static str,
+        /// As it was written.
+        text: String,
+    },
+    /// Nothing that a plan needs.
+    Nothing,
+}
+
+const NUMBERS: &[&str] =
+    &["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
+
+type Hits = Vec<Hit<Value>>;
+
+impl Sentence<'_> {
+    /// Every reading of the words at a place as a slot of that kind.
+    pub fn slot(&self, kind: &str, at: usize) -> Hits {
+        if self.token(at).is_none() {
+            return Vec::new();
+        }
+        match kind {
+            "targets" | "owner" | "single" | "nodes" | "class" | "anyclass" | "nodeclass" | "allnodes" | "where"
+            | "agentclass" => self.target_slot(kind, at),
+            "service" => self.services(at, false),
+            "sureservice" => self.services(at, true),
+            "number" => one(self.number(at).map(|(end, number)| (end, Json::from(number), 0))),
+            "firstlines" => {
+                one(self.number(at).filter(|(_, n)| *n > 0).map(|(end, n)| (end, Json::from(format!("1-{n}")), 0)))
+            }
+            "range" => one(self.range(at).map(|(end, range)| (end, Json::from(range), 0))),
+            "size" => one(self.size(at).map(|(end, size)| (end, Json::from(size), 0))),
+            "span" => one(self.span(at).map(|(end, span)| (end, Json::from(span), 0))),
+            "time" => one(self.time(at).map(|time| (at + 1, Json::from(time), 0))),
+            "version" => one(self.version_word(at).map(|version| (at + 1, Json::from(version), 0))),
+            "path" => self.of_kind(at, Kind::Path, |token| if is_log(&token.lower) { 4 } else { 0 }),
+            "logfile" => self.of_kind(at, Kind::Path, |token| if is_log(&token.lower) { 0 } else { 12 }),
+            "command" => self.of_kind(at, Kind::Quoted, |_| 0),
+            "patch" => self.of_kind(at, Kind::Patch, |_| 0),
+            "node" => self.node_slot(at),
+            "storage" => self.storage_slot(at),
+            "snapshot" => self.snapshot_slot(at),
+            "disk" => self.disk_slot(at),
+            "kind" => self.kind_slot(at),
+            "packages" | "tags" => self.list_slot(kind, at),
+            "pattern" => self.free(at, 3, 15, 10),
+            "rule" => self.rule_slot(at),
+            "key" => self.free(at, 2, 10, 15),
+            "value" => self.value_slot(at),
+            "newname" => self
+                .free(at, 0, 12, 0)
+                .into_iter()
+                .filter(
+                    |hit| matches!(&hit.value, Value::Arg(Json::String(name)) if crate::model::target::is_name(name)),
+                )
+                .collect(),
+            _ => self.free(at, 1, 20, 5),
+        }
+    }
+
+    fn target_slot(&self, kind: &str, at: usize) -> Hits {
+        let at = if kind == "where" {
+            match self.concept(at, self.lexicon.id("at")).map(|phrase| phrase.end).max() {
+                Some(end) => end,
+                None => return Vec::new(),
+            }
+        } else {
+            at
+        };
+        if kind == "agentclass" {
+            return self.agent_class(at);
+        }
+        let fits = |hit: &Hit<Expr>| match kind {
+            "nodes" => hit.value.include.iter().all(|noun| self.is_node(noun)),
+            "class" => is_class(&hit.value, true),
+            "anyclass" => is_class(&hit.value, false),
+            "single" => !hit.value.include.iter().any(|noun| matches!(noun, Noun::Class { .. } | Noun::Pronoun)),
+            "allnodes" => {
+                hit.value.exclude.is_empty()
+                    && matches!(&hit.value.include[..], [Noun::Class { class: Class::Node, filters, many: true, .. }] if filters.is_empty())
+            }
+            "nodeclass" => matches!(&hit.value.include[..], [noun] if self.is_node(noun)),
+            _ => true,
+        };
+        let value = |hit: Hit<Expr>| Hit {
+            end: hit.end,
+            value: if kind == "nodeclass" { self.guests_on(hit.value) } else { Value::Targets(hit.value) },
+            cost: hit.cost,
+        };
+        self.targets(at).into_iter().filter(fits).map(value).collect()
+    }
+
+    /// `what is on pve1`: the guests there.
+    fn guests_on(&self, expr: Expr) -> Value {
+        let names = expr.include.iter().filter_map(|noun| match noun {
+            Noun::Named { named, .. } => {
+                named.iter().find_map(|named| self.vocabulary.target(*named).node_name().map(str::to_owned))
+            }
+            _ => None,
+        });
+        let filters =
+            names.map(|name| super::noun::Filter { what: super::noun::Property::Node(name), not: false }).collect();
+        let noun = Noun::Class { class: Class::Any, words: Vec::new(), filters, mods: 0, many: true, any: false };
+        Value::Targets(Expr { include: vec![noun], exclude: expr.exclude })
+    }
+
+    /// `that is still on 0.9.4` after "agents": whoever has one of that version.
+    fn agent_class(&self, at: usize) -> Hits {
+        let found = self.agent_version(at).map(|(end, filters)| {
+            let noun = Noun::Class { class: Class::Any, words: Vec::new(), filters, mods: 0, many: true, any: false };
+            Hit { end, value: Value::Targets(Expr { include: vec![noun], exclude: Vec::new() }), cost: 0 }
+        });
+        found.into_iter().collect()
+    }
+
+    fn is_node(&self, noun: &Noun) -> bool {
+        match noun {
+            Noun::Named { named, class, .. } => {
+                class.is_none_or(|class| matches!(class, Class::Node | Class::Guest))
+                    && named.iter().all(|named| self.vocabulary.target(*named).is_node())
+            }
+            Noun::Class { class, .. } => *class == Class::Node,
+            _ => false,
+        }
+    }
+
+    fn number(&self, at: usize) -> Option<(usize, u64)> {
+        let token = self.token(at)?;
+        let word = NUMBERS.iter().position(|word| token.is(word)).map(|number| number as u64);
+        let digits = (token.kind == Kind::Number).then(|| token.lower.parse().ok()).flatten();
+        digits.or(word).map(|number| (at + 1, number))
+    }
+
+    fn range(&self, at: usize) -> Option<(usize, String)> {
+        let token = self.token(at).filter(|token| token.is_wordlike())?;
+        if let Some((first, last)) = token.lower.split_once('-') {
+            let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            return (digits(first) && digits(last)).then(|| (at + 1, token.lower.clone()));
+        }
+        let (next, first) = self.number(at)?;
+        let (end, last) = self.number(next + 1).filter(|_| self.is_any(next, &["to", "through", "until", "and"]))?;
+        Some((end, format!("{first}-{last}")))
+    }
+
+    /// `4G`, `4 GB`, `512mb`: as Proxmox writes it.
+    fn size(&self, at: usize) -> Option<(usize, String)> {
+        self.amount(at, |unit| match unit {
+            "k" | "kb" | "kib" => Some("K"),
+            "m" | "mb" | "mib" | "megs" | "meg" | "megabyte" | "megabytes" => Some("M"),
+            "g" | "gb" | "gib" | "gigs" | "gig" | "gigabyte" | "gigabytes" => Some("G"),
+            "t" | "tb" | "tib" | "terabyte" | "terabytes" => Some("T"),
+            _ => None,
+        })
+    }
+
+    /// `30m`, `30 minutes`, `an hour`, `hour`.
+    fn span(&self, at: usize) -> Option<(usize, String)> {
+        let unit = |unit: &str| match unit {
+            "s" | "sec" | "secs" | "second" | "seconds" => Some("s"),
+            "m" | "min" | "mins" | "minute" | "minutes" => Some("m"),
+            "h" | "hr" | "hrs" | "hour" | "hours" => Some("h"),
+            "d" | "day" | "days" => Some("d"),
+            "w" | "week" | "weeks" | "wk" => Some("w"),
+            _ => None,
+        };
+        if let Some(found) = self.amount(at, unit) {
+            return Some(found);
+        }
+        let one = if self.is_any(at, &["a", "an", "the", "one"]) { at + 1 } else { at };
+        if self.is(one, "half") && self.is_any(one + 1, &["an", "a"]) && self.is(one + 2, "hour") {
+            return Some((one + 3, "30m".to_owned()));
+        }
+        let word = self.token(one).filter(|token| token.lower.len() > 2)?;
+        unit(&word.lower).map(|letter| (one + 1, format!("1{letter}")))
+    }
+
+    fn amount(&self, at: usize, unit: impl Fn(&str) -> Option<&'static str>) -> Option<(usize, String)> {
+        let token = self.token(at).filter(|token| token.is_wordlike())?;
+        let digits = token.lower.len() - token.lower.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        if digits > 0 && digits < token.lower.len() {
+            return unit(&token.lower[digits..]).map(|letter| (at + 1, format!("{}{letter}", &token.lower[..digits])));
+        }
+        let (next, number) = self.number(at)?;
+        let letter = self.token(next).and_then(|token| unit(&token.lower))?;
+        Some((next + 1, format!("{number}{letter}")))
+    }
+
+    fn time(&self, at: usize) -> Option<String> {
+        let token = self.token(at).filter(|token| token.is_wordlike())?;
+        token.text.parse::<Time>().is_ok().then(|| token.text.clone())
+    }
+
+    fn version_word(&self, at: usize) -> Option<String> {
+        let token = self.token(at).filter(|token| token.is_wordlike())?;
+        let version = token.lower.trim_start_matches('v');
+        let dotted = version.contains('.') && version.starts_with(|c: char| c.is_ascii_digit());
+        dotted.then(|| version.to_owned())
+    }
+
+    fn of_kind(&self, at: usize, kind: Kind, cost: impl Fn(&Token) -> u32) -> Hits {
+        let token = self.token(at).filter(|token| token.kind == kind);
+        one(token.map(|token| (at + 1, Json::from(token.text.clone()), cost(token))))
+    }
+
+    fn node_slot(&self, at: usize) -> Hits {
+        let at = if self.is(at, "the") { at + 1 } else { at };
+        let Some(token) = self.token(at).filter(|token| token.is_wordlike()) else { return Vec::new() };
+        let readings = std::iter::once((&token.lower, 0)).chain(token.meant.iter().map(|meant| (meant, 10)));
+        let found = readings.filter_map(|(word, cost)| Some((self.vocabulary.node(word)?, cost))).next();
+        match found {
+            Some((name, cost)) => one(Some((at + 1, Json::from(name), cost))),
+            None => self.stranger(at, "node"),
+        }
+    }
+
+    fn storage_slot(&self, at: usize) -> Hits {
+        let at = if self.is(at, "the") { at + 1 } else { at };
+        let Some(token) = self.token(at).filter(|token| token.is_wordlike()) else { return Vec::new() };
+        let readings = std::iter::once((&token.lower, 0)).chain(token.meant.iter().map(|meant| (meant, 10)));
+        let found = readings.filter_map(|(word, cost)| Some((self.vocabulary.storage(word)?, cost))).next();
+        match found {
+            Some((name, cost)) => one(Some((at + 1, Json::from(name), cost))),
+            None => self.stranger(at, "storage"),
+        }
+    }
+
+    fn stranger(&self, at: usize, what: &'static str) -> Hits {
+        let token = self.token(at).filter(|token| token.kind != Kind::Number && !self.lexicon.knows(&token.lower));
+        token
+            .map(|token| Hit { end: at + 1, value: Value::Stranger { what, text: token.text.clone() }, cost: 90 })
+            .into_iter()
+            .collect()
+    }
+
+    fn snapshot_slot(&self, at: usize) -> Hits {
+        let Some(token) = self.token(at).filter(|token| token.is_wordlike()) else { return Vec::new() };
+        if let Some(name) = self.vocabulary.snapshot(&token.lower) {
+            return one(Some((at + 1, Json::from(name), 0)));
+        }
+        if let Some(name) = token.meant.iter().find_map(|meant| self.vocabulary.snapshot(meant)) {
+            return one(Some((at + 1, Json::from(name), 10)));
+        }
+        self.free(at, 4, 25, 10)
+    }
+
+    fn disk_slot(&self, at: usize) -> Hits {
+        let Some(token) = self.token(at).filter(|token| token.is_wordlike()) else { return Vec::new() };
+        let bus = ["scsi", "virtio", "sata", "ide", "mp", "efidisk", "tpmstate"];
+        let numbered = bus.iter().any(|bus| {
+            token
+                .lower
+                .strip_prefix(bus)
+                .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
+        });
+        if numbered || token.lower == "rootfs" {
+            let end = if self.is_any(at + 1, &["disk", "volume"]) { at + 2 } else { at + 1 };
+            return one(Some((end, Json::from(token.lower.clone()), 0)));
+        }
+        let root = self.is(at, "root");
+        let noun = if root { at + 1 } else { at };
+        let disk = self.is_any(noun, &["disk", "filesystem", "fs", "volume", "storage", "drive"]);
+        // `disk` alone: what it is depends on the guest.
+        one(disk.then(|| (noun + 1, Json::from("disk"), 1)))
+    }
+
+    fn kind_slot(&self, at: usize) -> Hits {
+        let found =
+            self.phrases(at).iter().find_map(|phrase| match self.lexicon.classes.get(&phrase.concept)?.as_str() {
+                kind @ ("ct" | "vm") => Some((phrase.end, Json::from(kind), u32::from(phrase.corrected) * 10)),
+                _ => None,
+            });
+        one(found)
+    }
+
+    /// Words joined by commas and `and`; every beginning of the list is a reading.
+    fn list_slot(&self, kind: &str, at: usize) -> Hits {
+        let mut out = Vec::new();
+        let (mut items, mut cost, mut next) = (Vec::new(), 0, at);
+        while let Some((text, more)) = self.token(next).and_then(|token| self.item(kind, token)) {
+            items.push(Json::from(text));
+            cost += more;
+            let end = next + 1;
+            out.push(Hit { end, value: Value::Arg(Json::Array(items.clone())), cost });
+            next = if self.token(end).is_some_and(|token| token.kind == Kind::Comma && token.text == ",") {
+                end + 1
+            } else {
+                end
+            };
+            next += usize::from(self.is_any(next, &["and", "plus"]));
+            if next == end {
+                break;
+            }
+        }
+        out
+    }
+
+    fn item(&self, kind: &str, token: &Token) -> Option<(String, u32)> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '_' | ':' | '~');
+        let valid = token.is_wordlike()
+            && token.text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && token.text.chars().all(plain);
+        let word = token.lower.as_str();
+        let known = self.lexicon.knows(word) && self.vocabulary.service(word).is_none() && !self.is_package(word);
+        let cost = if kind == "tags" {
+            0
+        } else if known {
+            25
+        } else {
+            u32::from(!self.vocabulary.named(word).is_empty()) * 12
+        };
+        valid.then(|| (token.text.clone(), cost))
+    }
+
+    /// Whether a word of the language is the name of some service, and so most likely of a package.
+    fn is_package(&self, word: &str) -> bool {
+        self.lexicon
+            .beginning(word)
+            .iter()
+            .any(|(concept, rest)| rest.is_empty() && self.lexicon.services.contains_key(concept))
+    }
+
+    fn rule_slot(&self, at: usize) -> Hits {
+        let Some(token) = self.token(at).filter(|token| token.is_wordlike() && token.kind != Kind::Number) else {
+            return Vec::new();
+        };
+        let camel = token.kind == Kind::Quoted || token.text.chars().skip(1).any(char::is_uppercase);
+        self.free(at, if camel { 0 } else { 8 }, 20, 20)
+    }
+
+    fn value_slot(&self, at: usize) -> Hits {
+        let token =
+            self.token(at).filter(|token| matches!(token.kind, Kind::Word | Kind::Number | Kind::Quoted | Kind::Path));
+        one(token.map(|token| (at + 1, Json::from(token.text.clone()), 0)))
+    }
+
+    /// A free word: dearer where it means something else.
+    fn free(&self, at: usize, base: u32, known: u32, named: u32) -> Hits {
+        let Some(token) = self.token(at).filter(|token| token.is_wordlike()) else { return Vec::new() };
+        let mut cost = base;
+        if token.kind == Kind::Quoted {
+            cost = 0;
+        } else if self.lexicon.knows(&token.lower) {
+            cost += known;
+        }
+        if !self.vocabulary.named(&token.lower).is_empty() {
+            cost += named;
+        }
+        one(Some((at + 1, Json::from(token.text.clone()), cost)))
+    }
+}
+
+fn one(found: Option<(usize, Json, u32)>) -> Hits {
+    found.map(|(end, value, cost)| Hit { end, value: Value::Arg(value), cost }).into_iter().collect()
+}
+
+fn is_class(expr: &Expr, many: bool) -> bool {
+    expr.include.iter().all(|noun| matches!(noun, Noun::Class { many: is_many, .. } if *is_many || !many))
+}
+
+fn is_log(path: &str) -> bool {
+    path.contains("/log/") || path.ends_with(".log") || path.ends_with("/syslog") || path.contains("/logs/")
+}
