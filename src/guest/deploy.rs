@@ -115,7 +115,7 @@ impl Context<'_> {
             return Err(StepError::rejected(format!("{target} is a template"), help));
         }
         if let Some(lock) = &state.lock {
-            let help = "wait until that is over, then again: `remotectl deploy` ".to_owned() + target;
+            let help = format!("wait until that is over, then again: `remotectl deploy {target}`");
             return Err(StepError::rejected(format!("{target} is locked ({lock})"), help));
         }
         if state.status != "running" {

@@ -1,15 +1,21 @@
 //! Reaching into real containers with the product's own transports: the story, the probe, and failures that leave nothing.
 
 use super::{
-    lab::{Lab, wait_until},
+    lab::{Lab, product, wait_until},
     node::Node,
 };
 use remotectl::{
     guest::{
         Attest, Deployment, Exec, Local, MemoryLog, Pct, Probe, Transport, TransportError, answers::Installed, deploy,
-        staging::Executable, story::story,
+        once, staging::Executable, story::story,
     },
-    model::{Outcome, Target, facts::Facts, outcome::Ending},
+    link::{join::Pointer, keys::SigningKey},
+    model::{
+        Op, Outcome, Target,
+        digest::Digest,
+        facts::Facts,
+        outcome::{Ending, Report},
+    },
     sys::{cancel::Cancel, task::Task},
 };
 use std::{
@@ -129,5 +135,70 @@ pub fn failed_deployments_leave_nothing() {
     ] {
         fs::write(&conf, text.clone() + line).expect("its configuration");
         assert!(deploy_into(&at(101), 101, &executable).summary.starts_with(why));
+    }
+}
+
+/// A join string of a hub whose address is reached (something listens there) and that nobody will ever hear of.
+fn unknown_hub(address: &str, folder: &Path) -> String {
+    let key = SigningKey::load_or_make(&folder.join("key")).expect("a key");
+    let fingerprint = Digest::of(b"a certificate");
+    let pointer = Pointer {
+        addresses: vec![address.to_owned()],
+        hub: "hnobody".to_owned(),
+        fingerprint,
+        key: key.public(),
+        token: None,
+    };
+    pointer.to_string()
+}
+
+/// The real executable goes in, finds the way, installs itself, and is taken out again because nobody vouches for it: in
+/// containers of every kind, to the last file.
+pub fn a_refused_agent_is_taken_out_again() {
+    let product = product().expect("no executable: set REMOTECTL_LAB_EXE, or run `make lab`");
+    let (lab, folder) = (Lab::up(&[101, 103, 104]), folder());
+    let address = format!("{}:80", lab.container(101).definition.address());
+    let join = unknown_hub(&address, folder.path());
+    for vmid in [101, 103, 104] {
+        let container = lab.container(vmid);
+        let before = container.files();
+        let executable = Executable { path: &product, version: "0.1.0", arch: std::env::consts::ARCH };
+        let (target, hubs) = (Target::ct(vmid), [address.clone()]);
+        let deployment = Deployment { command: "lab", target: &target, executable, hubs: &hubs, join: &join };
+        let transport = reach(&lab, folder.path(), vmid);
+        let outcome =
+            deploy(deployment, &transport, &Nobody, &MemoryLog::default(), &Task { report: &Aloud, ..Task::default() });
+        assert_eq!(outcome.summary, "attest: nobody vouches; nothing was left behind", "ct/{vmid}");
+        assert_eq!(before, container.files(), "ct/{vmid}");
+        assert!(!container.exec(["pgrep", "remotectl"]).status.success(), "ct/{vmid}: a process was left behind");
+    }
+}
+
+/// One operation in a container without an agent, by the real executable.
+pub fn an_operation_is_served_once() {
+    let product = product().expect("no executable: set REMOTECTL_LAB_EXE, or run `make lab`");
+    let (lab, folder) = (Lab::up(&[102, 103]), folder());
+    for vmid in [102, 103] {
+        let container = lab.container(vmid);
+        let before = container.files();
+        let executable = Executable { path: &product, version: "0.1.0", arch: std::env::consts::ARCH };
+        let op = Op::ServiceStatus { service: "nginx".to_owned() };
+        let task = Task { report: &Aloud, ..Task::default() };
+        let outcome = once(&reach(&lab, folder.path(), vmid), &executable, &op, &Target::ct(vmid), &task);
+        eprintln!("ct/{vmid}: {}", outcome.summary);
+        assert!(outcome.succeeded(), "ct/{vmid}: {outcome:?}");
+        assert_eq!(before, container.files(), "ct/{vmid}");
+        assert!(!container.exec(["pgrep", "remotectl"]).status.success(), "ct/{vmid}: a process was left behind");
+    }
+}
+
+struct Aloud;
+
+impl Report for Aloud {
+    fn progress(&self, line: &str) {
+        eprintln!("  {line}");
+    }
+    fn output(&self, bytes: &[u8]) {
+        eprint!("{}", String::from_utf8_lossy(bytes));
     }
 }

@@ -16,6 +16,8 @@ pub const ALL: &[Story] = &[
     ("reach::transports_live_through_the_story", reach::transports_live_through_the_story),
     ("reach::probes_tell_what_is_there", reach::probes_tell_what_is_there),
     ("reach::failed_deployments_leave_nothing", reach::failed_deployments_leave_nothing),
+    ("reach::a_refused_agent_is_taken_out_again", reach::a_refused_agent_is_taken_out_again),
+    ("reach::an_operation_is_served_once", reach::an_operation_is_served_once),
     ("recorded::fixture_is_what_was_recorded", recorded::fixture_is_what_was_recorded),
     ("recorded::commands_answer_as_recorded", recorded::commands_answer_as_recorded),
 ];
