@@ -6,10 +6,13 @@ use super::{config, logging};
 use crate::{
     api::{self, server::Server},
     engine::{Engine, Identity, Parts},
-    host,
+    host::{
+        self,
+        install::{self, InstallError, Role, Service},
+    },
     link::{PROTOCOL, join::Pointer},
     llm::grammar::Grammar,
-    model::{Failure, Policy, messages::HubInfo},
+    model::{Failure, Policy, messages::HubInfo, outcome::chain},
     sys::{
         env::Places,
         files,
@@ -17,7 +20,7 @@ use crate::{
     },
 };
 use data::Data;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::{
     io::ErrorKind,
     net::{IpAddr, SocketAddr, TcpListener},
@@ -48,13 +51,29 @@ pub struct HubOptions {
 }
 
 /// hub.toml as it is written.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fragment {
+    #[serde(skip_serializing_if = "Option::is_none")]
     listen: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     advertise: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     socket: Option<PathBuf>,
+}
+
+impl Fragment {
+    fn of(options: &HubOptions) -> Self {
+        let some = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
+        Self {
+            listen: some(&options.listen),
+            advertise: some(&options.advertise),
+            data: options.data.clone(),
+            socket: None,
+        }
+    }
 }
 
 /// What holds.
@@ -118,9 +137,31 @@ pub fn check(options: &HubOptions) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `hub install`: as a service.
-pub fn install(_options: &HubOptions) -> Result<(), Failure> {
-    Err(Failure::new("not yet"))
+/// `hub install`: as a service. What was typed becomes hub.toml, unless there is one.
+pub fn install(options: &HubOptions) -> Result<(), Failure> {
+    let path = options.config.clone().unwrap_or_else(|| Places::find().config.join("hub.toml"));
+    let fragment = Fragment::of(options);
+    if fragment != Fragment::default() {
+        if path.exists() {
+            let failure = Failure::new(format!("there is a {} already", path.display()));
+            return Err(failure.help("edit it, and call `remotectl hub install` without options"));
+        }
+        let text = toml::to_string(&fragment).map_err(|error| Failure::of("writing hub.toml", &error))?;
+        if let Some(directory) = path.parent() {
+            files::create_directory(directory, 0o755).map_err(|error| Failure::of("writing hub.toml", &error))?;
+        }
+        files::write_atomic(&path, text.as_bytes(), 0o644).map_err(|error| Failure::of("writing hub.toml", &error))?;
+    }
+    Settings::load(options)?;
+    let failed = |error: InstallError| Failure::new(chain(&error)).help(error.help());
+    let installed = install::install(&Service::of_this_executable(Role::Hub)).map_err(failed)?;
+    installed.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    let pid = install::start(Role::Hub).map_err(failed)?;
+    println!("the hub runs as {}, pid {pid}, and is enabled at boot", installed.service);
+    eprintln!(
+        "help: on each node: `remotectl pve-agent install --join` with what `remotectl hub join-token --role pve-agent` prints"
+    );
+    Ok(())
 }
 
 /// `hub serve`.
