@@ -42,6 +42,9 @@ impl Engine {
         let (proposal, planner, text) = match (request.text, request.run) {
             (Some(text), None) if text.len() <= LONGEST_TEXT => {
                 known_planner(request.planner.as_deref())?;
+                if inventory.nodes.is_empty() {
+                    return Err(no_cluster().into());
+                }
                 (self.planner.plan(&text, &inventory), self.planner.name(), text)
             }
             (Some(_), None) => {
@@ -64,6 +67,12 @@ impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         Self::Failure(failure)
     }
+}
+
+/// A sentence is about something, and nothing is known yet.
+fn no_cluster() -> Failure {
+    let help = "on a node: `remotectl pve-agent install --join` with what `remotectl hub join-token --role pve-agent` prints";
+    Failure::new("no pve-agent has told this hub of a cluster yet").help(help)
 }
 
 fn known_planner(name: Option<&str>) -> Result<(), Failure> {

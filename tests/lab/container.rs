@@ -149,7 +149,7 @@ impl Container<'_> {
                 let state = self.exec(["systemctl", "is-system-running"]);
                 matches!(String::from_utf8_lossy(&state.stdout).trim(), "running" | "degraded")
             }
-            Base::OpenRc => self.exec(["pgrep", "nginx"]).status.success(),
+            Base::OpenRc | Base::Node => self.exec(["pgrep", "nginx"]).status.success(),
         });
     }
 

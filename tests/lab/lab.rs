@@ -59,12 +59,11 @@ impl Lab {
         let driver = Node::start(&run, "driver", DRIVER, product.as_deref())?;
         let mut nodes = Vec::new();
         for (name, address) in NODES {
-            let mut node = Node::start(&run, name, address, product.as_deref())?;
+            let node = Node::start(&run, name, address, product.as_deref())?;
             plug(&driver, &node)?;
-            let mut sshd = node.command("/usr/sbin/sshd");
-            node.spawn_helper(sshd.args(["-D", "-q", "-f", "/etc/pve/priv/sshd_config"]))?;
             nodes.push(node);
         }
+        nodes.iter().chain([&driver]).for_each(Node::wait_until_up);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let mut lab = Self { apis: Vec::new(), runtime, nodes, driver, run };
         lab.start_apis()?;
@@ -135,7 +134,7 @@ impl Lab {
 
     /// A command of the product on the hub's machine.
     pub fn hub_command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.driver.command("/usr/local/bin/remotectl");
+        let mut command = self.driver.command("remotectl");
         command.args(arguments);
         command
     }

@@ -1,17 +1,20 @@
 //! Nodes: sets of namespaces that look like Proxmox hosts from within. Each is held by one process (node.sh), and a
 //! command on a node is one `nsenter` away.
 
-use super::run::Run;
+use super::{container::wait_until, rootfs::Base, run::Run};
 use std::{
     ffi::OsStr,
     fs,
     io::{self, BufRead, BufReader, Read},
     net::Ipv4Addr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 const SCRIPT: &str = include_str!("node.sh");
+/// Lives beside the node, in its control group, until standard input ends: then, or when it is killed, so is the node.
+const HOLDER: &str = "echo $$ >\"$1/cgroup.procs\"; shift; \"$@\" </dev/null & cat >/dev/null; kill -KILL $!";
 /// What root has on a node.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -24,6 +27,7 @@ pub struct Node {
     pid: u32,
     holder: Child,
     helpers: Vec<Child>,
+    cgroup: PathBuf,
 }
 
 impl Node {
@@ -32,12 +36,18 @@ impl Node {
         let cgroup = run.cgroup.join(name);
         fs::create_dir(&cgroup)?;
         let standin = std::env::current_exe()?;
+        let base = Base::Node.provide(false)?;
         let mut holder = Command::new("sh")
-            .args(["-c", "echo $$ >\"$1/cgroup.procs\" && shift && exec \"$@\"", "sh"])
+            .args(["-c", HOLDER, "sh"])
             .arg(&cgroup)
             .args(["unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--fork", "--kill-child=KILL"])
             .args(["--propagation", "private", "sh", "-c", SCRIPT, "sh", name, &address.to_string()])
-            .args([run.folder.as_os_str(), standin.as_os_str(), product.map_or(OsStr::new(""), Path::as_os_str)])
+            .args([
+                run.folder.as_os_str(),
+                base.as_os_str(),
+                standin.as_os_str(),
+                product.map_or(OsStr::new(""), Path::as_os_str),
+            ])
             .current_dir("/")
             .env_clear()
             .env("PATH", PATH)
@@ -46,7 +56,7 @@ impl Node {
             .stderr(Stdio::piped())
             .spawn()?;
         let pid = ready(&mut holder).map_err(|error| io::Error::other(format!("node {name}: {error}")))?;
-        Ok(Self { name: name.to_owned(), address, pid, holder, helpers: Vec::new() })
+        Ok(Self { name: name.to_owned(), address, pid, holder, helpers: Vec::new(), cgroup })
     }
 
     /// A command on the node, as root, with root's environment and nothing of the test's.
@@ -61,6 +71,14 @@ impl Node {
             .envs([("PATH", PATH), ("HOME", "/root"), ("USER", "root"), ("LANG", "C.UTF-8"), ("TERM", "dumb")])
             .stdin(Stdio::null());
         command
+    }
+
+    /// Waits until its systemd has nothing more to do.
+    pub fn wait_until_up(&self) {
+        wait_until("the node's systemd is up", Duration::from_mins(1), || {
+            let state = self.command("systemctl").arg("is-system-running").output();
+            state.is_ok_and(|state| matches!(String::from_utf8_lossy(&state.stdout).trim(), "running" | "degraded"))
+        });
     }
 
     /// Starts something that runs as long as the node does.
@@ -82,6 +100,7 @@ impl Node {
     /// Ends everything on the node.
     pub fn stop(&mut self) {
         drop(self.holder.stdin.take());
+        let _ = fs::write(self.cgroup.join("cgroup.kill"), "1");
         let _ = self.holder.wait();
         self.helpers.drain(..).for_each(|mut helper| drop(helper.wait()));
     }

@@ -10,12 +10,9 @@ use std::{
 
 /// A file that each package brings, and the package.
 const NEEDED: &[(&str, &str)] = &[
-    ("/usr/bin/lxc-start", "lxc"),
-    ("/usr/bin/newuidmap", "uidmap"),
     ("/usr/bin/mmdebstrap", "mmdebstrap"),
     ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
-    ("/usr/sbin/sshd", "openssh-server"),
-    ("/usr/bin/ssh", "openssh-client"),
+    ("/usr/bin/ssh-keygen", "openssh-client"),
     ("/sbin/ip", "iproute2"),
     ("/usr/bin/nsenter", "util-linux"),
 ];

@@ -34,9 +34,12 @@ impl Site {
             let token = text(&token.stdout);
             let token =
                 token.split_whitespace().find(|word| word.starts_with("rctl1.")).expect("a join string").to_owned();
-            let install = ["pve-agent", "install", "--no-service", "--join", token.as_str()];
+            let install = ["pve-agent", "install", "--join", token.as_str()];
             succeeded(&remotectl(site.lab.node(node), &install).output().expect("nsenter can be run"));
-            site.spawn(node, &["pve-agent", "run"]);
+        }
+        for vmid in containers {
+            let known = || site.lab.hub_command(&["guests", &format!("ct/{vmid}")]).output().expect("nsenter can be run");
+            wait_until("the hub knows the container", PATIENCE, || known().status.success());
         }
         site
     }
@@ -68,17 +71,25 @@ impl Site {
 impl Drop for Site {
     /// A story that fails shows what hub and agents said.
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            for log in ["driver-hub", "pve1-pve-agent", "pve2-pve-agent"] {
-                let said = std::fs::read_to_string(self.lab.pve(&format!("priv/{log}.log"))).unwrap_or_default();
-                eprintln!("--- {log}\n{said}");
-            }
+        if !std::thread::panicking() {
+            return;
+        }
+        let hub = std::fs::read_to_string(self.lab.pve("priv/driver-hub.log")).unwrap_or_default();
+        eprintln!("--- hub\n{hub}");
+        for node in ["pve1", "pve2"] {
+            let said =
+                self.lab.node(node).command("journalctl").args(["--no-pager", "-u", "remotectl-pve-agent"]).output();
+            eprintln!("--- {node}\n{}", said.map(|said| text(&said.stdout)).unwrap_or_default());
+        }
+        for vmid in [101, 102] {
+            let said = self.lab.container(vmid).text(["journalctl", "--no-pager", "-u", "remotectl-agent"]);
+            eprintln!("--- ct/{vmid}\n{}", said.unwrap_or_default());
         }
     }
 }
 
 fn remotectl(node: &Node, arguments: &[&str]) -> Command {
-    let mut command = node.command("/usr/local/bin/remotectl");
+    let mut command = node.command("remotectl");
     command.args(arguments);
     command
 }

@@ -20,10 +20,12 @@ pub enum Base {
     Systemd,
     /// Debian with OpenRC and nginx.
     OpenRc,
+    /// What a node is: Debian with systemd, LXC and an SSH server.
+    Node,
 }
 
 /// Part of the cache's key: change it with anything below that changes the result.
-const REVISION: &str = "1";
+const REVISION: &str = "2";
 const SUITE: &str = "bookworm";
 const OPTIONS: &[&str] = &[
     "--quiet",
@@ -40,6 +42,7 @@ impl Base {
         match self {
             Self::Systemd => "systemd",
             Self::OpenRc => "openrc",
+            Self::Node => "node",
         }
     }
 
@@ -47,12 +50,14 @@ impl Base {
         match self {
             Self::Systemd => "systemd,systemd-sysv,dbus,iproute2,procps,nginx-light",
             Self::OpenRc => "openrc,sysvinit-core,iproute2,procps,ifupdown,nginx-light",
+            Self::Node => "systemd,systemd-sysv,dbus,iproute2,procps,lxc,uidmap,openssh-server,openssh-client",
         }
     }
 
     /// The folder with the file system; made first if it isn't there. `shifted` is the one for unprivileged containers.
     pub fn provide(self, shifted: bool) -> io::Result<PathBuf> {
-        let recipe = format!("{REVISION} {SUITE} {} {}", self.packages(), OPTIONS.join(" "));
+        let adapted = if self == Self::Node { OF_THE_MACHINE.join(" ") } else { String::new() };
+        let recipe = format!("{REVISION} {SUITE} {} {}{adapted}", self.packages(), OPTIONS.join(" "));
         let digest = Digest::of(recipe.as_bytes());
         let key = &digest.as_str()[..16];
         let folder = cache().join("rootfs").join(format!("{}-{key}", self.name()));
@@ -87,6 +92,7 @@ impl Base {
         match self {
             Self::Systemd => adapt_systemd(place),
             Self::OpenRc => adapt_openrc(place),
+            Self::Node => adapt_node(place),
         }
     }
 }
@@ -102,13 +108,43 @@ const MASKED: &[&str] = &[
     "systemd-tmpfiles-clean.timer",
 ];
 
+/// What a node must leave to the machine that the lab runs on, or to the lab.
+const OF_THE_MACHINE: &[&str] = &[
+    "lxc-net.service",
+    "lxc.service",
+    "lxc-monitord.service",
+    "ssh.service",
+    "systemd-binfmt.service",
+    "systemd-modules-load.service",
+    "systemd-networkd.service",
+    "systemd-random-seed.service",
+    "systemd-sysctl.service",
+    "e2scrub_reap.service",
+    "e2scrub_all.timer",
+];
+
 fn adapt_systemd(root: &Path) -> io::Result<()> {
-    for unit in MASKED {
-        let link = root.join("etc/systemd/system").join(unit);
-        let _ = fs::remove_file(&link);
-        symlink("/dev/null", link)?;
+    MASKED.iter().try_for_each(|unit| mask(root, unit))
+}
+
+/// A node's own services stay away from the network that the lab makes, and its users may have Proxmox's range of ids.
+fn adapt_node(root: &Path) -> io::Result<()> {
+    adapt_systemd(root)?;
+    OF_THE_MACHINE.iter().try_for_each(|unit| mask(root, unit))?;
+    for list in ["etc/subuid", "etc/subgid"] {
+        fs::write(root.join(list), format!("root:{FIRST_ID}:65536\n"))?;
     }
-    Ok(())
+    let unit = root.join("etc/systemd/system/lab-ssh.service");
+    fs::write(unit, "[Service]\nRuntimeDirectory=sshd\nExecStart=/usr/sbin/sshd -D -f /etc/pve/priv/sshd_config\n")?;
+    let wanted = root.join("etc/systemd/system/multi-user.target.wants");
+    fs::create_dir_all(&wanted)?;
+    symlink("../lab-ssh.service", wanted.join("lab-ssh.service"))
+}
+
+fn mask(root: &Path, unit: &str) -> io::Result<()> {
+    let link = root.join("etc/systemd/system").join(unit);
+    let _ = fs::remove_file(&link);
+    symlink("/dev/null", link)
 }
 
 /// sysvinit does not know the signal that asks a container to go down.
