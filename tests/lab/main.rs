@@ -11,6 +11,7 @@ mod lab;
 mod node;
 mod packages;
 mod product;
+mod reach;
 mod recorded;
 mod rootfs;
 mod run;
