@@ -271,6 +271,17 @@ pub mod tests {
     }
 
     #[test]
+    fn an_error_shows_its_place_and_one_help() {
+        let (mut screen, _, err) = screen("");
+        let message = "`and` is missing before `&`\n  tag=web &\n          ^\nhelp: write key=value";
+        screen.failure(&Failure::new(message));
+        assert_eq!(
+            err.text(),
+            "error: `and` is missing before `&`\n    tag=web &\n            ^\nhelp: write key=value\n"
+        );
+    }
+
+    #[test]
     fn results_and_the_rest_go_their_own_ways() {
         let (mut screen, out, err) = screen("yes\n");
         screen.line("result");

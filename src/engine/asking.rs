@@ -71,7 +71,8 @@ impl From<Failure> for Refusal {
 
 /// A sentence is about something, and nothing is known yet.
 fn no_cluster() -> Failure {
-    let help = "on a node: `remotectl pve-agent install --join` with what `remotectl hub join-token --role pve-agent` prints";
+    let help =
+        "on a node: `remotectl pve-agent install --join` with what `remotectl hub join-token --role pve-agent` prints";
     Failure::new("no pve-agent has told this hub of a cluster yet").help(help)
 }
 

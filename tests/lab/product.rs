@@ -38,7 +38,8 @@ impl Site {
             succeeded(&remotectl(site.lab.node(node), &install).output().expect("nsenter can be run"));
         }
         for vmid in containers {
-            let known = || site.lab.hub_command(&["guests", &format!("ct/{vmid}")]).output().expect("nsenter can be run");
+            let known =
+                || site.lab.hub_command(&["guests", &format!("ct/{vmid}")]).output().expect("nsenter can be run");
             wait_until("the hub knows the container", PATIENCE, || known().status.success());
         }
         site
