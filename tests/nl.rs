@@ -159,14 +159,14 @@ fn score(corpus: &str, inventory: &Inventory) -> Score {
 fn homelab() {
     let score = score(include_str!("fixtures/homelab.jsonl"), &inventory("homelab"));
     assert_eq!(score.dangerous, 0);
-    assert!(score.passed * 100 >= score.total * 10, "{} of {}", score.passed, score.total);
+    assert!(score.passed * 100 >= score.total * 98, "{} of {}", score.passed, score.total);
 }
 
 #[test]
 fn another_cluster() {
     let score = score(include_str!("fixtures/smallshop.jsonl"), &inventory("smallshop"));
     assert_eq!(score.dangerous, 0);
-    assert!(score.passed * 100 >= score.total * 10, "{} of {}", score.passed, score.total);
+    assert!(score.passed * 100 >= score.total * 98, "{} of {}", score.passed, score.total);
 }
 
 /// A word that takes something back may never be dropped: with it the plan is another one, or a question.
@@ -188,7 +188,7 @@ fn a_negation_changes_the_plan() {
             else {
                 continue;
             };
-            if !changes || text.contains('\n') {
+            if !changes || text.contains(['\n', ',']) || text.contains(" except ") || text.contains(" but not ") {
                 continue;
             }
             let except = format!("{} except {}", text.trim_end_matches(['.', '?', '!']), inventory.name_of(target));

@@ -115,7 +115,7 @@ impl Context<'_> {
             return Err(StepError::rejected(format!("{target} is a template"), help));
         }
         if let Some(lock) = &state.lock {
-            let help = "wait until that is over, then again: `remotectl deploy` ".to_owned() + target;
+            let help = format!("wait until that is over, then again: `remotectl deploy {target}`");
             return Err(StepError::rejected(format!("{target} is locked ({lock})"), help));
         }
         if state.status != "running" {
@@ -158,11 +158,9 @@ impl Context<'_> {
         self.go_on()?;
         let target = &self.target;
         let bytes = self.deployment.executable.bytes()?;
-        // Once as staged, once as installed.
-        let place = self.probe.room(bytes * 2).or_else(|_| self.probe.room(bytes));
-        let place = place.map_err(|why| {
-            let help = if why.contains("no space") { "free space on" } else { "nothing can be installed into" };
-            StepError::new(why, format!("{help} {target}; then again: `remotectl deploy {target}`"))
+        let place = self.probe.home(bytes).and_then(|()| self.probe.room(bytes)).map_err(|why| {
+            let help = if why.contains("no space") { "free space on" } else { "something has to be writable in" };
+            StepError::new(why, format!("{help} {target}, then again: `remotectl deploy {target}`"))
         })?;
         self.touched = true;
         let staged = self.deployment.executable.stage(self.transport, place.path, &self.cancel);

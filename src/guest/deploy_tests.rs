@@ -214,11 +214,11 @@ fn unfit_guests_are_refused_before_anything_is_done() {
         (probe(("systemd\nrun.systemd=1", "sleep")), "probe: its process 1 is `sleep`", "ask"),
         (probe(("uid=0", "uid=1000")), "probe: programs do not run as root there", "root"),
         (
-            probe(("900000", "4097")),
-            "staging: no space left on /opt (4 MiB free, 1 MiB wanted beside the reserve)",
+            probe(("900000", "8193")),
+            "staging: no space left on /opt (8 MiB free, 1 MiB wanted beside the reserve)",
             "free space",
         ),
-        (probe((" exec ", " readonly ")), "staging: its file systems are read-only", "ct/101"),
+        (probe((" exec ", " readonly ")), "staging: /opt is read-only", "ct/101"),
     ] {
         let before = fake.files();
         let outcome = deployed(&fake);
@@ -235,7 +235,7 @@ fn a_disk_that_fills_up_while_staging_is_told_as_such() {
     let before = fake.files();
     let outcome = deployed(&fake);
     assert!(
-        outcome.summary.starts_with("staging: no space left while writing /opt/.remotectl-"),
+        outcome.summary.starts_with("staging: no space left while writing /tmp/.remotectl-"),
         "{}",
         outcome.summary
     );

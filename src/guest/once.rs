@@ -54,8 +54,7 @@ fn stage(transport: &dyn Transport, executable: &Executable, target: &str, task:
     let probe = Probe::of(transport, &task.cancel).map_err(explained)?;
     executable.fits(&probe)?;
     let bytes = executable.bytes()?;
-    // Memory before disk: it is quick, and gone with the next boot whatever happens.
-    let room = probe.room_in(&["/dev/shm", "/run", "/tmp"], bytes).or_else(|_| probe.room(bytes));
+    let room = probe.room(bytes);
     let room =
         room.map_err(|why| StepError::new(format!("staging: {why}"), format!("free space on {target}, then again")))?;
     executable.stage(transport, room.path, &task.cancel).map_err(explained)

@@ -129,7 +129,7 @@ mod tests {
     use serde_json::Value;
     use std::path::Path;
 
-    const RECORDED: &str = include_str!("../../tests/fixtures/pve/cli.jsonl");
+    const RECORDED: &str = include_str!("../../tests/fixtures/pve/client/cli.jsonl");
 
     /// A program that answers as a genuine pct did: what it prints stands in files beside it.
     fn recorded(directory: &Path, name: &str) -> Pct {

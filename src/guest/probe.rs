@@ -64,6 +64,7 @@ if [ -d /run/openrc ]; then say run.openrc 1; fi
 if [ -e /etc/inittab ]; then say inittab 1; fi
 if command -v sha256sum >/dev/null; then say sha256sum 1; fi
 for d in /opt /var/lib /var/tmp /root /tmp /run /dev/shm; do
+    if [ "$d" = /opt ] && [ ! -d /opt ]; then d=/; fi
     [ -d "$d" ] || continue
     k=$(df -Pk "$d" 2>/dev/null | tail -n 1 | { read -r a b c free e; echo "$free"; })
     t=$(mktemp -d "$d/.remotectl-probe-XXXXXX" 2>&1) || {
@@ -137,7 +138,7 @@ pub enum PlaceState {
     Denied,
 }
 
-const CANDIDATES: [&str; 7] = ["/opt", "/var/lib", "/var/tmp", "/root", "/tmp", "/run", "/dev/shm"];
+const CANDIDATES: [&str; 8] = ["/opt", "/", "/var/lib", "/var/tmp", "/root", "/tmp", "/run", "/dev/shm"];
 
 impl Probe {
     /// Probes a guest.
@@ -182,45 +183,57 @@ impl Probe {
         }
     }
 
-    /// The first of these places where a program of this size can be put and run.
-    pub fn room_in(&self, paths: &[&str], bytes: u64) -> Result<&Place, String> {
-        let one = |path: &&str| self.places.iter().find(|place| place.path == *path && place.fits(bytes));
-        paths.iter().find_map(one).ok_or_else(|| "no space left in memory".to_owned())
+    /// The best place where a program of this size can be put for a while and run, else why there is none. Memory before
+    /// disk: it is quick, and gone with the next boot whatever happens.
+    pub fn room(&self, bytes: u64) -> Result<&Place, String> {
+        let in_memory = ["/dev/shm", "/run", "/tmp"];
+        let rest = self.places.iter().filter(|place| !in_memory.contains(&place.path));
+        let mut all = in_memory.iter().filter_map(|path| self.place(path)).chain(rest);
+        all.find(|place| place.fits(bytes)).ok_or_else(|| {
+            let state =
+                |state| self.places.iter().filter(move |place| place.state == state).max_by_key(|place| place.free_kib);
+            let best = [PlaceState::Executable, PlaceState::Full, PlaceState::Noexec, PlaceState::ReadOnly];
+            let best = best.into_iter().find_map(state);
+            best.map_or_else(|| "there is no directory that root can write to".to_owned(), |place| place.lack(bytes))
+        })
     }
 
-    /// The best place where a program of this size can be put and run, with a reserve left to the guest; else why there is
-    /// none.
-    pub fn room(&self, bytes: u64) -> Result<&Place, String> {
-        if let Some(place) = self.places.iter().find(|place| place.fits(bytes)) {
-            return Ok(place);
-        }
-        let has = |state| self.places.iter().filter(move |place| place.state == state);
-        if let Some(best) = has(PlaceState::Executable).max_by_key(|place| place.free_kib) {
-            let (free, need) = (best.free_kib >> 10, bytes.div_ceil(1 << 20));
-            return Err(format!(
-                "no space left on {} ({free} MiB free, {need} MiB wanted beside the reserve)",
-                best.path
-            ));
-        }
-        if has(PlaceState::Full).next().is_some() {
-            return Err("no space left on any writable file system".to_owned());
-        }
-        if has(PlaceState::Noexec).next().is_some() {
-            return Err("every writable file system is mounted noexec".to_owned());
-        }
-        if has(PlaceState::ReadOnly).next().is_some() {
-            return Err("its file systems are read-only".to_owned());
-        }
-        Err("there is no directory that root can write to".to_owned())
+    /// Whether an installed executable of this size has a place, /opt or the root, else why not.
+    pub fn home(&self, bytes: u64) -> Result<(), String> {
+        let Some(home) = self.place("/opt").or_else(|| self.place("/")) else {
+            return Err("there is no /opt, and its root could not be looked at".to_owned());
+        };
+        if home.fits(bytes) { Ok(()) } else { Err(home.lack(bytes)) }
+    }
+
+    fn place(&self, path: &str) -> Option<&Place> {
+        self.places.iter().find(|place| place.path == path)
     }
 }
 
-/// What is left to the guest: a full disk is worse than no agent.
-const RESERVE_KIB: u64 = 4 << 10;
+/// What is left to the guest, 8 MiB: a full disk is worse than no agent.
+const RESERVE_KIB: u64 = 8 << 10;
 
 impl Place {
     fn fits(&self, bytes: u64) -> bool {
         self.state == PlaceState::Executable && self.free_kib >= bytes.div_ceil(1024) + RESERVE_KIB
+    }
+
+    /// Why a program of this size has no place here.
+    fn lack(&self, bytes: u64) -> String {
+        let (path, free) = (self.path, self.free_kib >> 10);
+        match self.state {
+            PlaceState::Executable => {
+                format!(
+                    "no space left on {path} ({free} MiB free, {} MiB wanted beside the reserve)",
+                    bytes.div_ceil(1 << 20)
+                )
+            }
+            PlaceState::Full => format!("no space left on {path}, not even for a directory"),
+            PlaceState::Noexec => format!("{path} is mounted noexec"),
+            PlaceState::ReadOnly => format!("{path} is read-only"),
+            PlaceState::Denied => format!("{path} can't be written to"),
+        }
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -292,14 +305,18 @@ mod tests {
     #[test]
     fn room_is_found_or_its_lack_is_explained() {
         let probe = |places: &str| Probe::parse(places);
-        assert_eq!(probe("place=20000 exec /opt\nplace=900000 exec /tmp").room(9 << 20).unwrap().path, "/opt");
-        assert_eq!(probe("place=9000 exec /opt\nplace=900000 exec /tmp").room(9 << 20).unwrap().path, "/tmp");
+        let both = probe("place=20000 exec /opt\nplace=900000 exec /tmp");
+        assert_eq!(both.room(9 << 20).unwrap().path, "/tmp");
+        assert_eq!(both.home(9 << 20), Ok(()));
+        assert_eq!(probe("place=99999 exec /opt\nplace=900 exec /run").room(9 << 20).unwrap().path, "/opt");
+        let lack = "no space left on /opt (12 MiB free, 9 MiB wanted beside the reserve)";
+        assert_eq!(probe("place=12288 exec /opt\nplace=900000 exec /run").home(9 << 20).unwrap_err(), lack);
+        assert_eq!(probe("place=12288 exec /opt\nplace=99 exec /run").room(9 << 20).unwrap_err(), lack);
+        assert_eq!(probe("place=99999 readonly /").home(1).unwrap_err(), "/ is read-only");
         assert_eq!(
-            probe("place=12288 exec /opt").room(9 << 20).unwrap_err(),
-            "no space left on /opt (12 MiB free, 9 MiB wanted beside the reserve)"
+            probe("place=99999 noexec /tmp\nplace=9 readonly /opt").room(1).unwrap_err(),
+            "/tmp is mounted noexec"
         );
-        assert_eq!(probe("place=99999 readonly /opt").room(1).unwrap_err(), "its file systems are read-only");
-        assert!(probe("place=99999 noexec /tmp\nplace=9 readonly /opt").room(1).unwrap_err().contains("noexec"));
-        assert!(probe("").room(1).is_err());
+        assert!(probe("").room(1).is_err() && probe("").home(1).is_err());
     }
 }

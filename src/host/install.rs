@@ -64,9 +64,6 @@ pub enum Role {
 }
 
 impl Role {
-    /// Every role.
-    pub const ALL: [Self; 3] = [Self::Agent, Self::PveAgent, Self::Hub];
-
     /// `agent`, `pve-agent`, `hub`: the subcommand, the link, the file in /etc/remotectl.
     pub fn as_str(self) -> &'static str {
         match self {

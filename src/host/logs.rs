@@ -29,6 +29,9 @@ const MOST_LINES: u64 = 5_000;
 /// Bytes of entries as JSON at most, so that the whole result stays below its 1 MiB.
 const BUDGET: usize = 900 << 10;
 
+/// What the source is called where it is several files.
+const OWN: &str = "its own files";
+
 /// A plain text that is looked for: in any case where it is written in lower case alone, exactly otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Needle {
@@ -159,9 +162,9 @@ fn from_syslog(service: Option<&ServiceName>, wanted: &Wanted, priority: Option<
         found = Found { source: path.display().to_string(), entries: tail.entries, notes: tail.notes };
     }
     if found.entries.is_empty()
-        && let Some(own) = tag.and_then(|tag| files::tail_own(tag, wanted))
+        && let Some(own) = tag.and_then(|tag| files::tail_own(Path::new("/"), tag, wanted))
     {
-        found = Found { source: "its own files".to_owned(), entries: own.entries, notes: own.notes };
+        found = Found { source: OWN.to_owned(), entries: own.entries, notes: own.notes };
     } else if syslog.is_none() {
         let why = "there is neither a journal nor /var/log/messages or /var/log/syslog here";
         return Err(Box::new(Outcome::failure(why).with_help("logs.query path=/var/log/… reads a file")));
@@ -186,7 +189,8 @@ fn answer(mut found: Found, service: Option<&ServiceName>) -> Outcome {
     if dropped > 0 {
         found.notes.push(format!("{dropped} older lines left out: the answer would be too large"));
     }
-    let also: Vec<String> = service.map(|name| files::own_files(Path::new("/"), name.as_str())).unwrap_or_default();
+    let also = service.filter(|_| found.source != OWN).map(|name| files::own_files(Path::new("/"), name.as_str()));
+    let also = also.unwrap_or_default();
     let mut summary = match found.entries.len() {
         0 => format!("no such lines in {}", found.source),
         1 => format!("1 line from {}", found.source),

@@ -15,9 +15,16 @@ mod text;
 
 pub use facts::facts;
 
-use crate::model::{Op, Outcome};
+use crate::model::{Op, Outcome, catalogue};
 
 pub use crate::sys::task::Task;
+
+/// Whether `perform` can do the operation of that name: what an agent may tell as its capabilities.
+pub fn can(name: &str) -> bool {
+    const NOT_YET: [&str; 4] = ["logs.analyze", "system.reboot", "agent.update", "agent.remove"];
+    let runs_here = catalogue::spec(name).is_some_and(|spec| spec.runs == catalogue::Runs::Agent);
+    runs_here && !name.starts_with("config.") && !name.starts_with("package.") && !NOT_YET.contains(&name)
+}
 
 /// Carries out one operation of those that run in an agent.
 pub fn perform(op: &Op, task: &Task) -> Outcome {
@@ -53,5 +60,18 @@ mod tests {
             (outcome.ending, outcome.summary.as_str()),
             (Ending::Rejected, "this agent can't do package.updates yet")
         );
+    }
+
+    #[test]
+    fn what_is_told_as_possible_is_so() {
+        // Those that take no arguments and read only can be tried anywhere; of the others the refusals can.
+        for (name, _) in Op::ALL {
+            let Ok(op) = Op::from_parts(name, serde_json::Map::new()) else { continue };
+            if !can(name) {
+                assert_eq!(perform(&op, &Task::default()).summary, format!("this agent can't do {name} yet"));
+            } else if *name != "system.disk" {
+                assert_ne!(perform(&op, &Task::default()).ending, Ending::Rejected, "{name}");
+            }
+        }
     }
 }

@@ -1,11 +1,16 @@
 //! `service.*`: one story for every init system. What changes a service looks before and after, and says what it saw.
 //!
+//! What operators' names may be is in `name.rs`, the story of a change in `change.rs`.
+//!
 //! To add an init system: a file beside `systemd.rs` that implements `ServiceManager`, and a line in `manager`.
 
+mod change;
+mod name;
 mod openrc;
 mod systemd;
 mod words;
 
+pub use name::{NameError, ServiceName};
 pub use systemd::unit;
 pub use words::telling;
 
@@ -13,64 +18,15 @@ use super::{
     Task,
     commands::{CommandError, Commands, ThisMachine},
     init::{Init, Unsupported},
-    text::clean,
+    proc,
 };
-use crate::{
-    model::{Op, Outcome},
-    sys::{clock, process},
-};
+use crate::model::{Op, Outcome};
 use serde::Serialize;
 use serde_json::json;
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
-/// How long a freshly started process is watched, where its being started says nothing about its being ready.
-const WATCH: Duration = Duration::from_millis(500);
 /// Log lines that a status or a failure brings along.
 const LOG_LINES: usize = 10;
-
-/// A service's name as operators write it, known to be no option, no path and no pattern.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceName(String);
-
-/// A text that is no service name.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is no service name: {why}", text.escape_debug())]
-pub struct NameError {
-    text: String,
-    why: &'static str,
-}
-
-impl ServiceName {
-    /// Takes a name such as `nginx`, `nginx.service`, `wg-quick@wg0` or `fstrim.timer`.
-    pub fn parse(text: &str) -> Result<Self, NameError> {
-        let wrong = |why| Err(NameError { text: text.chars().take(80).collect(), why });
-        if text.is_empty() || text.len() > 250 {
-            return wrong("a name has 1 to 250 characters");
-        }
-        if text.starts_with(['-', '.']) {
-            return wrong("it starts with a dash or a dot");
-        }
-        if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":_.\\@+-".contains(&byte)) {
-            return wrong("letters, digits and : _ . @ + - make a name");
-        }
-        if [".target", ".mount", ".slice", ".scope", ".swap", ".device"].iter().any(|kind| text.ends_with(kind)) {
-            return wrong("services, sockets, timers and paths are managed here, nothing else");
-        }
-        let plain = text.trim_end_matches(".service");
-        if ["poweroff", "reboot", "halt", "kexec", "suspend", "hibernate", "soft-reboot"]
-            .iter()
-            .any(|end| plain.strip_prefix("systemd-") == Some(end))
-        {
-            return wrong("it ends the whole machine; system.reboot is for that");
-        }
-        Ok(Self(plain.to_owned()))
-    }
-
-    /// Without `.service`.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 /// What a service is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -163,6 +119,8 @@ impl Action {
 pub trait ServiceManager {
     /// Every service that it knows, by name.
     fn list(&self) -> Result<Vec<Service>, CommandError>;
+    /// The names of those that run or start at boot, with as little work as possible: it is asked for every minute.
+    fn kept(&self) -> Result<Vec<String>, CommandError>;
     /// One service; `None` where there is none of that name.
     fn status(&self, name: &ServiceName) -> Result<Option<Service>, CommandError>;
     /// Does it, and waits as long as the manager itself waits. An error is the manager's own complaint.
@@ -183,7 +141,7 @@ pub fn manager<'a>(
     commands: &'a dyn Commands,
 ) -> Result<Box<dyn ServiceManager + 'a>, Unsupported> {
     match init {
-        Init::Systemd => Ok(Box::new(systemd::Systemd::new(commands))),
+        Init::Systemd => Ok(Box::new(systemd::Systemd::new(root, commands))),
         Init::OpenRc => Ok(Box::new(openrc::OpenRc::new(root, commands))),
         other => Err(Unsupported(other)),
     }
@@ -205,7 +163,7 @@ pub fn perform(op: &Op, task: &Task) -> Outcome {
         Ok(name) => act(&name).unwrap_or_else(|error| error.outcome()),
         Err(error) => Outcome::rejected(error.to_string()),
     };
-    let change = |name: &String, action| on(name, &|name| change(manager, name, action));
+    let change = |name: &String, action| on(name, &|name| change::change(manager, name, action));
     match op {
         Op::ServiceList {} => list(manager).unwrap_or_else(|error| error.outcome()),
         Op::ServiceStatus { service } => on(service, &|name| status(manager, name)),
@@ -243,130 +201,6 @@ fn status(manager: &dyn ServiceManager, name: &ServiceName) -> Result<Outcome, C
     Ok(Outcome::success(summary).with_data(json!({ "service": service, "log": log })))
 }
 
-fn change(manager: &dyn ServiceManager, name: &ServiceName, action: Action) -> Result<Outcome, CommandError> {
-    let Some(before) = manager.status(name)? else { return unknown(manager, name) };
-    if let Some(outcome) = needless(&before, action) {
-        return Ok(outcome.with_data(json!({ "service": before })));
-    }
-    let began = clock::unix_millis();
-    match manager.act(name, action) {
-        Ok(()) => {}
-        Err(CommandError::Failed { output, .. }) => return Ok(failed(manager, name, action, began, &output)),
-        Err(error) => return Err(error),
-    }
-    if let Some(pid) = manager.status(name)?.filter(|service| service.unobserved).and_then(|service| service.pid)
-        && matches!(action, Action::Start | Action::Restart)
-    {
-        // Ends early where the process does; a process that can't be watched is looked at below all the same.
-        process::ends_within(pid, WATCH).ok();
-    }
-    let Some(after) = manager.status(name)? else { return unknown(manager, name) };
-    match verify(action, &before, &after) {
-        Ok(verified) => Ok(done(manager, name, action, began, &after, &verified)),
-        Err(contradiction) => Ok(failed(manager, name, action, began, &contradiction)),
-    }
-}
-
-/// The answer where nothing is to be done, or nothing can be.
-fn needless(before: &Service, action: Action) -> Option<Outcome> {
-    let name = &before.name;
-    if before.startup == "masked" && matches!(action, Action::Start | Action::Restart | Action::Enable) {
-        return Some(
-            Outcome::failure(format!("{name} is masked: somebody has forbidden that it ever starts"))
-                .with_help(format!("`systemctl unmask {name}` there allows it again")),
-        );
-    }
-    if own_service().as_deref() == Some(name) && action != Action::Enable && action != Action::Start {
-        return Some(
-            Outcome::rejected(format!("{name} is the agent that would have to do it: it does not cut its own branch"))
-                .with_help("`remotectl update` and `remotectl remove` are for agents"),
-        );
-    }
-    match action {
-        Action::Start if before.state == State::Running => {
-            Some(Outcome::success(format!("nothing to do: {}", words::standing(before))))
-        }
-        Action::Stop if before.state == State::Stopped => {
-            Some(Outcome::success(format!("nothing to do: {name} was already stopped")))
-        }
-        Action::Reload if !before.state.is_up() => Some(
-            Outcome::failure(format!("{name} is not running, so there is nothing to reload"))
-                .with_help(format!("service.start service={name} starts it")),
-        ),
-        Action::Reload if before.can_reload == Some(false) => Some(
-            Outcome::failure(format!("{name} can't reload its configuration while it runs"))
-                .with_help(format!("service.restart service={name} does it with an interruption")),
-        ),
-        _ => None,
-    }
-}
-
-/// What shows that it was done, or what contradicts the manager's word that it was.
-fn verify(action: Action, before: &Service, after: &Service) -> Result<String, String> {
-    let (name, verb) = (&after.name, action.verb());
-    let not = |what: &str| Err(format!("{name}: {verb} was reported as done, but it {what}"));
-    let ran_once = after.once && after.state == State::Stopped;
-    match action {
-        Action::Start | Action::Restart if ran_once => Ok("it ran and ended well".to_owned()),
-        Action::Start | Action::Restart if !after.state.is_up() => not(&format!("is {}", words::state(after))),
-        Action::Restart if before.pid.is_some() && before.pid == after.pid => not("still has the same main process"),
-        Action::Stop if after.state.is_up() || after.pid.is_some() => not(&format!("is {}", words::state(after))),
-        Action::Stop if after.triggers.is_empty() => Ok(words::gone(before)),
-        Action::Stop => Ok(format!("{}; {} can start it again", words::gone(before), after.triggers.join(", "))),
-        Action::Reload if !after.state.is_up() => not(&format!("is {} now", words::state(after))),
-        Action::Start | Action::Restart | Action::Reload => Ok(words::change(before, after)),
-        Action::Enable if !after.startup.starts_with("enabled") && after.startup != "alias" => {
-            not(&format!("is {} at boot", after.startup))
-        }
-        Action::Enable if before.startup == after.startup => Ok("it already started at boot".to_owned()),
-        Action::Enable => Ok("starts at boot".to_owned()),
-        Action::Disable if after.startup.starts_with("enabled") => not("still starts at boot"),
-        Action::Disable if before.startup == after.startup => Ok("it did not start at boot before either".to_owned()),
-        Action::Disable => Ok(format!("no longer starts at boot, {} now", words::state(after))),
-    }
-}
-
-fn done(
-    manager: &dyn ServiceManager,
-    name: &ServiceName,
-    action: Action,
-    began: i64,
-    after: &Service,
-    verified: &str,
-) -> Outcome {
-    let mut summary = format!("{} {}, {verified}", after.name, words::done(action));
-    let mut errors = Vec::new();
-    if matches!(action, Action::Start | Action::Restart | Action::Reload) && after.state.is_up() {
-        let found = manager.log(name, Some(began), true, LOG_LINES);
-        let clean = found.as_ref().is_some_and(Vec::is_empty);
-        errors = found.unwrap_or_default();
-        if clean {
-            summary.push_str(", no new errors");
-        } else if let Some(line) = words::telling(&errors) {
-            summary = format!("{summary}, but it logged: {line}");
-        }
-    }
-    Outcome::success(summary).with_data(json!({ "service": after, "log": errors }))
-}
-
-fn failed(manager: &dyn ServiceManager, name: &ServiceName, action: Action, began: i64, said: &str) -> Outcome {
-    let mut log = manager.log(name, Some(began), false, 2 * LOG_LINES).unwrap_or_default();
-    if log.is_empty() {
-        log = said.lines().map(clean).filter(|line| !line.is_empty()).collect();
-    }
-    let said: Vec<String> = said.lines().map(clean).filter(|line| !line.is_empty()).collect();
-    let why = words::telling(&log).or_else(|| words::telling(&said)).unwrap_or_default();
-    let now = manager.status(name).ok().flatten();
-    let standing = match &now {
-        Some(service) if service.state.is_up() => ", and still runs",
-        Some(_) => ", and is down",
-        None => "",
-    };
-    Outcome::failure(format!("{} could not be {}{standing}: {why}", name.as_str(), words::done(action)))
-        .with_help(format!("logs.query service={} shows what it says", name.as_str()))
-        .with_data(json!({ "service": now, "log": log, "said": said }))
-}
-
 fn unknown(manager: &dyn ServiceManager, name: &ServiceName) -> Result<Outcome, CommandError> {
     let services = manager.list()?;
     let close = words::close(name.as_str(), services.iter().map(|service| service.name.as_str()));
@@ -379,10 +213,9 @@ fn unknown(manager: &dyn ServiceManager, name: &ServiceName) -> Result<Outcome, 
         .with_data(json!({ "closest": close })))
 }
 
-/// The name of the service that this process is part of, as its control group tells.
-pub fn own_service() -> Option<String> {
-    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    words::service_of_cgroup(&groups)
+/// Whether this process is part of that service.
+pub fn is_own(name: &str) -> bool {
+    words::is_in_group(&proc::text("/proc/self/cgroup"), name)
 }
 
 /// The services that somebody would ask for: running or started at boot, the init system's own plumbing left out.
@@ -413,13 +246,8 @@ pub fn noteworthy(manager: &dyn ServiceManager) -> Result<Vec<String>, CommandEr
         "emergency",
         "rescue",
     ];
-    let mut names: Vec<String> = manager
-        .list()?
-        .into_iter()
-        .filter(|service| (service.state == State::Running && service.pid.is_some()) || service.startup == "enabled")
-        .map(|service| service.name)
-        .filter(|name| !name.ends_with('@') && !PLUMBING.iter().any(|prefix| name.starts_with(prefix)))
-        .collect();
+    let mut names = manager.kept()?;
+    names.retain(|name| !name.ends_with('@') && !PLUMBING.iter().any(|prefix| name.starts_with(prefix)));
     names.sort();
     names.dedup();
     Ok(names)

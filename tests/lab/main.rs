@@ -11,6 +11,7 @@ mod lab;
 mod node;
 mod packages;
 mod product;
+mod reach;
 mod recorded;
 mod rootfs;
 mod run;
@@ -18,6 +19,7 @@ mod standin;
 mod stories;
 
 use libtest_mimic::{Arguments, Trial, run as run_trials};
+use rootfs::Base;
 use std::{env, path::Path, process::ExitCode};
 
 fn main() -> ExitCode {
@@ -59,5 +61,7 @@ fn fit() -> Result<(), String> {
     if ["REMOTECTL_LAB", "REMOTECTL_LAB_EXE"].iter().all(|name| env::var_os(name).is_none()) {
         return Err("`make lab` runs it (it starts containers as root, and installs what that needs)".to_owned());
     }
-    packages::provide()
+    packages::provide()?;
+    let made = [Base::Systemd, Base::OpenRc, Base::Node].iter().try_for_each(|base| base.provide(false).map(drop));
+    made.map_err(|error| format!("its root file systems can't be made: {error}"))
 }

@@ -18,6 +18,9 @@ mount --bind "$root/proc/sys/net" /mnt/net
 mount --bind "$root/proc/sys" "$root/proc/sys"
 mount -o remount,bind,ro "$root/proc/sys"
 mount --move /mnt/net "$root/proc/sys/net"
+# Unprivileged containers may mount a proc of their own only where a whole one is to be seen already.
+mkdir "$root/mnt/proc"
+mount -t proc proc "$root/mnt/proc"
 mount -t sysfs sysfs "$root/sys"
 mount -t cgroup2 none "$root/sys/fs/cgroup"
 mount -t tmpfs -o mode=755 tmpfs "$root/run"

@@ -26,7 +26,7 @@ pub fn provide() -> Result<(), String> {
         return Err("it needs a Debian-like machine (apt, mmdebstrap)".to_owned());
     }
     if missing().is_empty() {
-        return Ok(());
+        return namespaces();
     }
     // One at a time: apt refuses to run beside itself, and a test runner may start many of this at once.
     let folder = cache();
@@ -35,11 +35,26 @@ pub fn provide() -> Result<(), String> {
     let _lock = lock.map_err(|error| format!("cannot lock {}: {error}", folder.display()))?;
     let missing = missing();
     if missing.is_empty() {
-        return Ok(());
+        return namespaces();
     }
     eprintln!("lab: installing {}", missing.join(" "));
     apt(&["update"])?;
-    apt(&[&["install", "--yes", "--no-install-recommends"], missing.as_slice()].concat())
+    apt(&[&["install", "--yes", "--no-install-recommends"], missing.as_slice()].concat())?;
+    namespaces()
+}
+
+/// Root within a container may be root without these.
+fn namespaces() -> Result<(), String> {
+    let tried = Command::new("unshare")
+        .args([
+            "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--fork", "mount", "-t", "tmpfs", "tmpfs",
+            "/mnt",
+        ])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("cannot run unshare: {error}"))?;
+    let allowed = tried.status.success();
+    if allowed { Ok(()) } else { Err("this machine's root may not make namespaces and mount in them".to_owned()) }
 }
 
 fn missing() -> Vec<&'static str> {

@@ -1,6 +1,6 @@
 //! All tests of the lab, by name.
 
-use super::{ground, product, recorded};
+use super::{ground, product, reach, recorded};
 
 /// A test by name.
 pub type Story = (&'static str, fn());
@@ -13,6 +13,11 @@ pub const ALL: &[Story] = &[
     ("ground::faults_are_real", ground::faults_are_real),
     ("ground::apis_answer_for_each_other", ground::apis_answer_for_each_other),
     ("ground::a_killed_run_leaves_nothing", ground::a_killed_run_leaves_nothing),
+    ("reach::transports_live_through_the_story", reach::transports_live_through_the_story),
+    ("reach::probes_tell_what_is_there", reach::probes_tell_what_is_there),
+    ("reach::failed_deployments_leave_nothing", reach::failed_deployments_leave_nothing),
+    ("reach::a_refused_agent_is_taken_out_again", reach::a_refused_agent_is_taken_out_again),
+    ("reach::an_operation_is_served_once", reach::an_operation_is_served_once),
     ("recorded::fixture_is_what_was_recorded", recorded::fixture_is_what_was_recorded),
     ("recorded::commands_answer_as_recorded", recorded::commands_answer_as_recorded),
 ];

@@ -2,7 +2,8 @@
 //!
 //! Hardening is bounded by two facts. What an agent runs are its operator's commands and package managers: they inherit its
 //! confinement, so nothing may be taken from them that a root shell on the machine has. And in unprivileged containers
-//! everything that needs a mount namespace fails (226/NAMESPACE). The hub runs nobody's commands and gives up more.
+//! everything that needs a mount namespace fails (226/NAMESPACE). Core dumps, which would hold the agent's key, are off for
+//! it, and whoever runs below it can turn them on again. The hub runs nobody's commands and gives up more.
 
 use super::{HOME, InstallError, Role, Service};
 use crate::host::init::{Init, Unsupported};
@@ -75,9 +76,7 @@ fn what(role: Role) -> &'static str {
 }
 
 const AGENTS_CONFINEMENT: &str = "\
-# Nothing that a root shell has is taken away: operators' commands and package managers run below this service.
-LockPersonality=yes
-RestrictRealtime=yes
+# Not confined: operators' commands and package managers run below this service, and inherit what would confine it.
 ";
 
 const HUBS_CONFINEMENT: &str = "\
@@ -111,7 +110,7 @@ RestartSec=2
 KillMode=mixed
 TimeoutStopSec=15
 OOMPolicy=continue
-LimitCORE=0
+LimitCORE=0:infinity
 {confinement}
 [Install]
 WantedBy=multi-user.target
@@ -166,7 +165,8 @@ mod tests {
             assert!(agent.text.contains(line), "{line}");
         }
         // What confines an agent confines its operator's commands: no mount namespaces, no lost privileges.
-        for never in ["Protect", "Private", "NoNewPrivileges", "CapabilityBoundingSet", "ReadOnly"] {
+        for never in ["Protect", "Private", "NoNewPrivileges", "CapabilityBoundingSet", "ReadOnly", "Restrict", "Lock"]
+        {
             assert!(!agent.text.contains(never), "{never}");
         }
         assert!(of(Init::Systemd, &service(Role::Hub, &["serve"])).unwrap().text.contains("NoNewPrivileges=yes"));

@@ -4,7 +4,7 @@ use super::{COMMAND, CREATED, HOME, InstallError, Installer, Role, VERSIONS, def
 use crate::{
     host::{
         proc,
-        services::{Action, ServiceManager, own_service},
+        services::{Action, ServiceManager, is_own},
     },
     model::outcome::chain,
     sys::files::{self, FileError},
@@ -65,8 +65,10 @@ impl Installer<'_> {
     /// it there still is; goes on where a part fails and says which in the end.
     pub fn uninstall(&self, role: Role, purge: bool) -> Result<Removed, InstallError> {
         let manager = self.manager()?;
-        let mut removal =
-            Removal { removed: Removed { own: is_own(role), ..Removed::default() }, ..Removal::default() };
+        let mut removal = Removal {
+            removed: Removed { own: is_own(role.service().as_str()), ..Removed::default() },
+            ..Removal::default()
+        };
         if !removal.removed.own {
             self.stop(role)?;
         }
@@ -105,9 +107,9 @@ impl Installer<'_> {
         manager.forget(&name);
     }
 
-    /// Removes the versions that no role runs any more, and the command with the last of them.
+    /// Removes the versions that nothing runs any more, and the command with the last of them.
     fn remove_versions(&self, removal: &mut Removal) {
-        let used: BTreeSet<OsString> = Role::ALL.into_iter().filter_map(|role| self.version_of(role)).collect();
+        let used: BTreeSet<OsString> = self.users().iter().filter_map(|link| version_of(link)).collect();
         for version in fs::read_dir(self.root.join(VERSIONS)).into_iter().flatten().flatten() {
             if !used.contains(&version.file_name()) {
                 removal.tree(&version.path());
@@ -127,9 +129,10 @@ impl Installer<'_> {
         }
     }
 
-    fn version_of(&self, role: Role) -> Option<OsString> {
-        let to = fs::read_link(self.role_link(role)).ok()?;
-        Some(to.parent()?.file_name()?.to_owned())
+    /// The links in our directory: each is a role (or the client, put there by install.sh) that needs its version.
+    fn users(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.root.join(HOME)).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).filter(|path| path.is_symlink()).collect()
     }
 
     /// Removes directories of ours that are empty now, and those outside that were made for us.
@@ -138,7 +141,7 @@ impl Installer<'_> {
             removal.if_empty(&self.root.join(directory));
         }
         let home = self.root.join(HOME);
-        if Role::ALL.into_iter().any(|role| self.role_link(role).symlink_metadata().is_ok()) {
+        if !self.users().is_empty() {
             return;
         }
         let created = self.root.join(CREATED);
@@ -153,13 +156,13 @@ impl Installer<'_> {
     }
 }
 
+/// The version that a link points to.
+fn version_of(link: &Path) -> Option<OsString> {
+    Some(fs::read_link(link).ok()?.parent()?.file_name()?.to_owned())
+}
+
 /// Where the command points to, inside of `HOME`.
 fn inner_part(command: &Path) -> PathBuf {
     let to = fs::read_link(command).unwrap_or_default();
     to.strip_prefix(Path::new("/").join(HOME)).map(Path::to_owned).unwrap_or_default()
-}
-
-/// Whether this process is that role's service.
-fn is_own(role: Role) -> bool {
-    own_service().as_deref() == Some(role.service().as_str())
 }

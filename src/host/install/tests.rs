@@ -167,6 +167,10 @@ fn roles_share_a_version_and_part_without_hurting_each_other() {
     assert_eq!(tree["opt/remotectl/hub"], "→ versions/1.0.0/remotectl");
     assert_eq!(tree["usr/local/bin/remotectl"], "→ /opt/remotectl/versions/1.0.0/remotectl", "it works again");
     assert!(!tree.contains_key("opt/remotectl/versions/1.1.0"));
+    symlink("versions/1.0.0/remotectl", place.root().join("opt/remotectl/client")).unwrap();
+    system.uninstall(Role::Hub, false).unwrap();
+    assert!(place.root().join("opt/remotectl/versions/1.0.0/remotectl").exists(), "the client needs it");
+    fs::remove_file(place.root().join("opt/remotectl/client")).unwrap();
     system.uninstall(Role::Hub, false).unwrap();
     assert_eq!(place.tree(), before);
 }

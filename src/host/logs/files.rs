@@ -42,19 +42,22 @@ pub fn syslog(root: &Path) -> Option<PathBuf> {
     SYSLOGS.iter().map(|path| root.join(path)).find(|path| path.is_file())
 }
 
-/// The last lines that syslog has from a program; `None` where there is no syslog.
-pub fn syslog_of(root: &Path, tag: &str, since: Option<i64>, lines: usize) -> Option<Vec<String>> {
+/// The last lines of a program: syslog's, or those of its own files where syslog has none. `None` where there is neither.
+pub fn lines_of(root: &Path, name: &str, since: Option<i64>, lines: usize) -> Option<Vec<String>> {
     let wanted = Wanted { since, lines, ..Wanted::default() };
     let logs = root.join("var/log");
-    let tail = tail_below(&[&logs.to_string_lossy()], &syslog(root)?, &wanted, Some(tag)).ok()?;
+    let syslog = syslog(root).and_then(|path| tail_below(&[&logs.to_string_lossy()], &path, &wanted, Some(name)).ok());
+    let tail = syslog.filter(|tail| !tail.entries.is_empty()).or_else(|| tail_own(root, name, &wanted))?;
     Some(tail.entries.into_iter().map(|entry| entry.text).collect())
 }
 
 /// The newest lines of all the files that a service writes itself, in the order of their times.
-pub fn tail_own(service: &str, wanted: &Wanted) -> Option<Tail> {
+pub fn tail_own(root: &Path, service: &str, wanted: &Wanted) -> Option<Tail> {
     let mut whole = Tail::default();
-    for path in own_files(Path::new("/"), service) {
-        let Ok(tail) = tail(Path::new(&path), wanted, None) else { continue };
+    for path in own_files(root, service) {
+        let tail = tail_below(&[&root.join("var/log").to_string_lossy()], Path::new(&path), wanted, None);
+        // A file that is compressed or has gone meanwhile has nothing for us; the others may.
+        let Ok(tail) = tail else { continue };
         whole.entries.extend(tail.entries.into_iter().map(|entry| Entry { who: path.clone(), ..entry }));
         whole.notes.extend(tail.notes.into_iter().map(|note| format!("{path}: {note}")));
     }

@@ -153,6 +153,12 @@ impl ServiceManager for OpenRc<'_> {
         Ok(names.iter().map(|name| self.service(name)).collect())
     }
 
+    fn kept(&self) -> Result<Vec<String>, CommandError> {
+        let runs = |service: &Service| service.state == State::Running && service.pid.is_some();
+        let kept = self.list()?.into_iter().filter(|service| runs(service) || service.startup == "enabled");
+        Ok(kept.map(|service| service.name).collect())
+    }
+
     fn status(&self, name: &ServiceName) -> Result<Option<Service>, CommandError> {
         if !self.script(name.as_str()).is_file() {
             return Ok(None);
@@ -180,7 +186,7 @@ impl ServiceManager for OpenRc<'_> {
         if errors_only {
             return None;
         }
-        files::syslog_of(&self.root, name.as_str(), since.map(|since| since / 1000), lines)
+        files::lines_of(&self.root, name.as_str(), since.map(|since| since / 1000), lines)
     }
 
     fn reread(&self) -> Result<(), CommandError> {

@@ -8,7 +8,11 @@ use crate::{
     },
     sys::clock,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// What is asked of each unit.
 const PROPERTIES: &str = "--property=Id,Description,LoadState,ActiveState,SubState,Result,UnitFileState,MainPID,Type,\
@@ -18,13 +22,24 @@ const KINDS: [&str; 4] = [".service", ".socket", ".timer", ".path"];
 
 /// systemd.
 pub struct Systemd<'a> {
+    root: PathBuf,
     commands: &'a dyn Commands,
 }
 
 impl<'a> Systemd<'a> {
-    /// Speaks to it through systemctl and journalctl.
-    pub fn new(commands: &'a dyn Commands) -> Self {
-        Self { commands }
+    /// The one of the system below `root`, which is `/` but in tests; speaks to it through systemctl and journalctl.
+    pub fn new(root: &Path, commands: &'a dyn Commands) -> Self {
+        Self { root: root.to_owned(), commands }
+    }
+
+    /// The services that a target wants at boot: the links that enabling makes. Asking systemctl takes 25 times as long.
+    fn wanted(&self) -> Vec<String> {
+        let directory = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
+        directory(&self.root.join("etc/systemd/system"))
+            .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "wants"))
+            .flat_map(|wants| directory(&wants.path()))
+            .filter_map(|link| Some(link.file_name().to_str()?.strip_suffix(".service")?.to_owned()))
+            .collect()
     }
 }
 
@@ -56,6 +71,23 @@ impl ServiceManager for Systemd<'_> {
             services.entry(name.clone()).or_insert_with(|| not_loaded(name, startup));
         }
         Ok(services.into_values().collect())
+    }
+
+    fn kept(&self) -> Result<Vec<String>, CommandError> {
+        let argv = [
+            "systemctl",
+            "list-units",
+            "--type=service",
+            "--state=running",
+            "--plain",
+            "--no-legend",
+            "--no-pager",
+            "--full",
+        ];
+        let running = self.commands.succeed(&argv)?.stdout_text();
+        let names =
+            running.lines().filter_map(|line| line.split_whitespace().find_map(|word| word.strip_suffix(".service")));
+        Ok(names.map(str::to_owned).chain(self.wanted()).collect())
     }
 
     fn status(&self, name: &ServiceName) -> Result<Option<Service>, CommandError> {

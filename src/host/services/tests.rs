@@ -1,6 +1,6 @@
 //! The story of a change, against a systemd that follows a script.
 
-use super::*;
+use super::{change::change, *};
 use crate::{host::commands::fake::Scripted, model::outcome::Ending};
 
 /// What systemd would show of nginx.
@@ -106,14 +106,16 @@ fn names_that_are_options_paths_patterns_or_the_whole_machine_are_refused() {
 
 #[test]
 fn the_init_systems_plumbing_is_not_noteworthy() {
-    let commands = Scripted::new(|argv| match argv {
-        ["systemctl", "list-unit-files", ..] => {
-            (0, "cron.service enabled enabled\nsystemd-pstore.service enabled enabled\nfoo.service static -\n".into())
-        }
-        _ => (0, shown("active", "running", 812)),
-    });
-    let manager = manager(Init::Systemd, Path::new("/"), &commands).unwrap();
-    assert_eq!(noteworthy(manager.as_ref()).unwrap(), ["cron", "nginx"]);
+    let root = tempfile::tempdir().unwrap();
+    for unit in ["multi-user.target.wants/cron.service", "getty.target.wants/getty@tty1.service", "nginx.service"] {
+        let path = root.path().join("etc/systemd/system").join(unit);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink("/lib/systemd/system/x.service", path).unwrap();
+    }
+    let running = "dbus.service loaded active running D-Bus\n\u{25cf} php8.2-fpm.service loaded active running PHP\n";
+    let commands = Scripted::new(move |_| (0, running.to_owned()));
+    let manager = manager(Init::Systemd, root.path(), &commands).unwrap();
+    assert_eq!(noteworthy(manager.as_ref()).unwrap(), ["cron", "php8.2-fpm"]);
 }
 
 #[test]

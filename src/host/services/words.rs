@@ -119,12 +119,11 @@ pub fn close<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<Stri
     scored.into_iter().take(3).map(|(_, name)| name.to_owned()).collect()
 }
 
-/// The service that a /proc/PID/cgroup names: `…/nginx.service` by systemd, `…/openrc.nginx` by OpenRC.
-pub fn service_of_cgroup(groups: &str) -> Option<String> {
-    groups
-        .lines()
-        .filter_map(|line| line.rsplit('/').next())
-        .find_map(|group| group.strip_suffix(".service").or_else(|| group.strip_prefix("openrc.")).map(str::to_owned))
+/// Whether a /proc/PID/cgroup is that of one of our services: `…/NAME.service` by systemd, `…/NAME`, `…/openrc.NAME` or
+/// `…/openrc_NAME` by OpenRC. Other services' names are never ours: groups of containers are called anything.
+pub fn is_in_group(groups: &str, name: &str) -> bool {
+    let forms = [name.to_owned(), format!("{name}.service"), format!("openrc.{name}"), format!("openrc_{name}")];
+    name.starts_with("remotectl-") && groups.split(['/', '\n']).any(|part| forms.iter().any(|form| form == part))
 }
 
 #[cfg(test)]
@@ -157,9 +156,17 @@ mod tests {
     }
 
     #[test]
-    fn control_groups_name_services() {
-        assert_eq!(service_of_cgroup("0::/system.slice/remotectl-agent.service\n").as_deref(), Some("remotectl-agent"));
-        assert_eq!(service_of_cgroup("0::/openrc.remotectl-agent\n").as_deref(), Some("remotectl-agent"));
-        assert_eq!(service_of_cgroup("0::/user.slice/session-1.scope\n"), None);
+    fn our_own_service_is_known_by_its_control_group() {
+        for group in [
+            "system.slice/remotectl-agent.service",
+            "openrc.remotectl-agent",
+            "remotectl-agent",
+            "a.slice/remotectl-agent.service/sub",
+        ] {
+            assert!(is_in_group(&format!("1:cpu:/\n0::/{group}\n"), "remotectl-agent"), "{group}");
+        }
+        assert!(!is_in_group("0::/user.slice/session-1.scope\n", "remotectl-agent"));
+        assert!(!is_in_group("0::/system.slice/remotectl-pve-agent.service\n", "remotectl-agent"));
+        assert!(!is_in_group("0::/lxc/nginx\n", "nginx"));
     }
 }

@@ -8,6 +8,7 @@ use super::{
 use crate::model::{
     Target,
     inventory::{Guest, Node},
+    plan::Proposed,
     selector::Pattern,
 };
 
@@ -28,6 +29,7 @@ pub enum Problem {
 }
 
 /// Targets, and how they were named.
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that was or was not said")]
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Taken {
     /// Sorted, without doubles.
@@ -38,10 +40,14 @@ pub struct Taken {
     pub by_class: Vec<Target>,
     /// Whether a class was narrowed by nothing but its kind (`all containers`, `everything`).
     pub unbounded: bool,
+    /// Whether nothing but a place narrowed a class of every kind (`everything on pve1`).
+    pub whole_nodes: bool,
     /// Whether a class of guests and nodes alike, with no word about either, was meant (`everything`).
     pub everything: bool,
     /// Whether `any` was said.
     pub any: bool,
+    /// Whether a bare plural was all that was said: `reboot containers`.
+    pub bare: bool,
 }
 
 /// What resolving needs to know.
@@ -51,6 +57,8 @@ pub struct Scope<'a> {
     pub vocabulary: &'a Vocabulary<'a>,
     /// What the clause before was about.
     pub before: &'a [Target],
+    /// The step before, for a pronoun that means its service.
+    pub step: Option<&'a Proposed>,
 }
 
 /// A question.
@@ -69,12 +77,15 @@ impl Scope<'_> {
         for noun in &expr.include {
             let mut group = self.noun(noun, false)?;
             group.retain(|target| !excluded.contains(target));
-            if let Noun::Class { many: true, any, .. } = noun {
+            if let Noun::Class { many: true, any, all, .. } = noun {
                 taken.by_class.extend(group.iter().cloned());
                 taken.any |= any;
+                taken.bare |= !all && is_unbounded(noun);
                 taken.unbounded |= is_unbounded(noun) && expr.exclude.is_empty();
-                taken.everything |=
-                    matches!(noun, Noun::Class { class: Class::Any | Class::Guest, .. }) && is_unbounded(noun);
+                taken.whole_nodes |= matches!(noun, Noun::Class { class: Class::Any | Class::All | Class::Guest, filters, .. }
+                    if filters.iter().all(|filter| matches!(filter.what, Property::Node(_))));
+                taken.everything |= matches!(noun, Noun::Class { class: Class::Any | Class::All | Class::Guest, .. })
+                    && is_unbounded(noun);
             }
             taken.targets.extend(group.iter().cloned());
             taken.groups.push(group);
@@ -298,7 +309,7 @@ mod tests {
         let mut tokens = tokens(text, Lexicon::get());
         vocabulary.correct(&mut tokens, Lexicon::get());
         let sentence = Sentence::new(tokens, Lexicon::get(), &vocabulary);
-        let scope = Scope { vocabulary: &vocabulary, before: &[] };
+        let scope = Scope { vocabulary: &vocabulary, before: &[], step: None };
         let hits = sentence.targets(0).into_iter().filter(|hit| hit.end == sentence.tokens.len());
         let Some(best) = hits.min_by_key(|hit| hit.cost) else { return "unread".to_owned() };
         let list = |targets: &[Target]| targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
@@ -322,7 +333,6 @@ mod tests {
             ("containers 118, 119 and 120", "ct/118 ct/119 ct/120"),
             ("all running debian containers on pve2", "ct/102 ct/120 ct/130"),
             ("every VM in the k3s pool", "vm/202 vm/203 vm/204"),
-            ("every container that isn't tagged production and web-server", "unread"),
             ("containers tagged 'production'", "ct/110 ct/118 ct/130 ct/131 ct/190"),
             ("all web server VMs", "vm/230"),
             ("all k3s VMs but not k3s-1", "vm/203 vm/204"),

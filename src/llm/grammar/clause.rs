@@ -2,12 +2,14 @@
 //! several readings counts.
 
 use super::{
+    background::request,
     class::{Problem, Scope, ask},
     intent::{Matcher, Reading},
     noun::Noun,
     resolve::{Resolved, resolve},
     sentence::Sentence,
     token::{Kind, Token},
+    values::FAR,
 };
 use crate::model::{Target, plan::Proposed, policy, risk::Risk};
 
@@ -20,13 +22,20 @@ const MOST_BREAKS: usize = 24;
 
 /// The steps of a whole sentence.
 pub fn plan(sentence: &Sentence<'_>) -> Result<Vec<Proposed>, Problem> {
-    let (tokens, background) = without_background(sentence);
-    let clauses = clauses(sentence, &tokens).ok_or_else(|| unreadable(sentence))?;
+    let (tokens, background) = request(sentence);
+    // `first snapshot a, then reboot it`
+    let opening = tokens.first().is_some_and(|token| token.is("first"));
+    let counted = tokens.get(1).is_some_and(|token| token.kind == Kind::Number);
+    let tokens = tokens[usize::from(opening && !counted)..].to_vec();
+    let cut =
+        clauses(sentence, &tokens).map(|cut| cut.into_iter().map(|(from, to)| tokens[from..to].to_vec()).collect());
+    let clauses: Vec<Vec<Token>> =
+        cut.or_else(|| shared_object(sentence, &tokens)).ok_or_else(|| unreadable(sentence))?;
     let mut before: Vec<Target> = Vec::new();
-    let mut steps = Vec::new();
+    let mut steps: Vec<Proposed> = Vec::new();
     for clause in &clauses {
-        let part = part(sentence, &tokens[clause.0..clause.1]);
-        let scope = Scope { vocabulary: sentence.vocabulary, before: &before };
+        let part = part(sentence, clause);
+        let scope = Scope { vocabulary: sentence.vocabulary, before: &before, step: steps.last() };
         let resolved = choose(&Matcher::new(&part).readings(), &scope)?;
         if let Some(target) =
             resolved.by_class.iter().find(|target| background.contains(target)).filter(|_| !observes(&resolved.steps))
@@ -44,7 +53,8 @@ pub fn plan(sentence: &Sentence<'_>) -> Result<Vec<Proposed>, Problem> {
     Ok(steps)
 }
 
-fn part<'a>(sentence: &Sentence<'a>, tokens: &[Token]) -> Sentence<'a> {
+/// Some of a sentence's tokens as a sentence of their own.
+pub fn part<'a>(sentence: &Sentence<'a>, tokens: &[Token]) -> Sentence<'a> {
     Sentence::new(tokens.to_vec(), sentence.lexicon, sentence.vocabulary)
 }
 
@@ -91,6 +101,19 @@ fn clauses(sentence: &Sentence<'_>, tokens: &[Token]) -> Option<Vec<(usize, usiz
     Some(out)
 }
 
+/// `stop and disable nginx on web`: two verbs with one object are two clauses.
+fn shared_object(sentence: &Sentence<'_>, tokens: &[Token]) -> Option<Vec<Vec<Token>>> {
+    let joint = (1..tokens.len().min(4)).find(|at| tokens[*at].is("and"))?;
+    let readable = |clause: &Vec<Token>| {
+        let readings = Matcher::new(&part(sentence, clause)).readings();
+        readings.first().is_some_and(|reading| reading.cost < STRANGE)
+    };
+    let lengths = (1..=2).map(|length| joint + 1 + length).filter(|object| *object < tokens.len());
+    lengths
+        .map(|object| vec![[&tokens[..joint], &tokens[object..]].concat(), tokens[joint + 1..].to_vec()])
+        .find(|clauses| clauses.iter().all(readable))
+}
+
 /// Where a clause may end and the next begin: before and after a joint.
 fn breaks(tokens: &[Token]) -> Vec<(usize, usize)> {
     let joins = |token: &Token| {
@@ -121,70 +144,6 @@ fn breaks(tokens: &[Token]) -> Vec<(usize, usize)> {
     out
 }
 
-/// Words before a request that only say why: `the dashboards won't load again, could you …`. They may not hold a
-/// condition or an exception. Gives the rest, and what guests were spoken of.
-fn without_background(sentence: &Sentence<'_>) -> (Vec<Token>, Vec<Target>) {
-    const CONDITIONS: &[&str] = &[
-        "if",
-        "unless",
-        "until",
-        "except",
-        "only",
-        "when",
-        "after",
-        "before",
-        "but",
-        "never",
-        "once",
-        "while",
-        "leave",
-        "untouched",
-        "skip",
-        "exclude",
-        "instead",
-        "should",
-        "must",
-        "whenever",
-        "without",
-        "keep",
-    ];
-    const VERBS: &[&str] = &[
-        "is", "are", "was", "were", "will", "has", "have", "keeps", "seems", "looks", "does", "do", "feels", "got",
-        "went", "had", "can",
-    ];
-    const REQUESTS: &[&str] = &["so", "could", "can", "please", "would", "pls", "therefore", "hence"];
-    let tokens = &sentence.tokens;
-    let ends = (1..tokens.len().saturating_sub(1)).filter(|at| {
-        let request = REQUESTS.iter().any(|word| tokens[at + 1].is(word));
-        (matches!(tokens[*at].kind, Kind::Comma | Kind::Stop) && tokens[*at].text != ":") && request
-    });
-    let is_background = |end: &usize| {
-        let words = &tokens[..*end];
-        let conditional = words.iter().any(|token| CONDITIONS.iter().any(|word| token.is(word)));
-        let verb = words.iter().skip(1).any(|token| VERBS.iter().any(|word| token.is(word)));
-        let command = words.first().is_some_and(|token| token.is("do") || token.is("not"));
-        verb && !conditional && !command && Matcher::new(&part(sentence, words)).readings().is_empty()
-    };
-    let Some(end) = ends.filter(is_background).last() else { return (tokens.clone(), Vec::new()) };
-    let spoken =
-        (0..end).flat_map(|at| sentence.targets(at)).filter(|hit| hit.end <= end).flat_map(|hit| hit.value.include);
-    let named = spoken.flat_map(|noun| match noun {
-        Noun::Named { named, .. } => named.iter().map(|named| sentence.vocabulary.target(*named)).collect(),
-        Noun::Vmid { vmid, .. } => {
-            sentence.vocabulary.inventory.guest(vmid).map(|guest| guest.target()).into_iter().collect()
-        }
-        Noun::Partial { words, .. } => sentence
-            .vocabulary
-            .with_parts(&words)
-            .into_iter()
-            .map(|index| sentence.vocabulary.guest(index).target())
-            .collect(),
-        _ => Vec::new(),
-    });
-    let guests = named.filter(|target| target.vmid().is_some()).collect();
-    (tokens[end + 1..].to_vec(), guests)
-}
-
 /// The one thing that the likeliest readings come to; where they differ and something would change, a question.
 fn choose(readings: &[Reading<'_>], scope: &Scope<'_>) -> Result<Resolved, Problem> {
     let Some(best) = readings.first() else { return Err(ask("I did not understand that.", Vec::new())) };
@@ -199,6 +158,19 @@ fn choose(readings: &[Reading<'_>], scope: &Scope<'_>) -> Result<Resolved, Probl
                 problem.get_or_insert(other);
             }
         }
+    }
+    let changes = found.iter().any(|resolved| !observes(&resolved.steps));
+    if let Some(Problem::Ask { candidates, .. }) = &problem
+        && changes
+        && !candidates.is_empty()
+    {
+        // One reading would change something, an equally likely one leaves open what: that is a doubt too.
+        return Err(problem.unwrap_or_else(|| ask("I did not understand that.", Vec::new())));
+    }
+    if changes && (FAR..STRANGE).contains(&best.cost) {
+        let about = found.iter().flat_map(|resolved| resolved.about.clone()).collect();
+        let ways: Vec<String> = found.iter().map(|resolved| names(&resolved.steps)).collect();
+        return Err(ask(format!("Is this meant: {}? If so, put names in quotes.", ways.join(" or ")), about));
     }
     match found.len() {
         0 => Err(problem.unwrap_or_else(|| ask("I did not understand that.", Vec::new()))),
@@ -251,5 +223,45 @@ fn unreadable(sentence: &Sentence<'_>) -> Problem {
             ask(format!("I do not understand `{word}`. Say it in other words, one request at a time."), Vec::new())
         }
         None => ask("I do not understand all of that. Say it in other words, one request at a time.", Vec::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::llm::grammar::testing::read;
+
+    fn steps(text: &str) -> Vec<String> {
+        read(text, |sentence| {
+            plan(sentence).map_or_else(
+                |problem| vec![format!("{problem:?}")],
+                |steps| steps.iter().map(|step| format!("{} {}", step.op.name(), step.targets[0])).collect(),
+            )
+        })
+    }
+
+    #[test]
+    fn requests_come_apart_and_keep_their_order() {
+        assert_eq!(
+            steps("back up blog, then reboot it and start wiki"),
+            ["guest.backup ct/120", "guest.reboot ct/120", "guest.start ct/121"]
+        );
+        assert_eq!(steps("stop and disable nginx on web-staging"), ["service.stop ct/119", "service.disable ct/119"]);
+        assert_eq!(
+            steps("stop nginx on web-server and start it again"),
+            ["service.stop ct/118", "service.start ct/118"]
+        );
+        assert_eq!(steps("snapshot web-server and restart nginx"), ["guest.snapshot ct/118", "service.restart ct/118"]);
+    }
+
+    #[test]
+    fn one_unreadable_clause_stops_the_whole() {
+        for text in [
+            "reboot blog and frobnicate the flux",
+            "reboot blog, but only after a backup",
+            "do not reboot wiki and reboot blog",
+        ] {
+            assert!(steps(text)[0].contains("Ask") || steps(text)[0].contains("Unknown"), "{text}: {:?}", steps(text));
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::{
     noun::Hit,
     pattern::Node,
     sentence::Sentence,
-    token::Kind,
+    token::{Kind, Token},
     values::Value,
 };
 use std::{
@@ -16,7 +16,7 @@ use std::{
 };
 
 /// How many partial readings of one clause are followed before the clause counts as unreadable.
-const MOST_STEPS: u32 = 200_000;
+const MOST_STEPS: u32 = 60_000;
 
 /// Filled slots, in the order of the text.
 pub type Slots<'l> = Vec<(&'l str, Value)>;
@@ -34,12 +34,14 @@ pub struct Reading<'l> {
 
 /// Hits of a piece of a phrasing that begin at one token.
 type Found<'l> = Rc<Vec<Hit<Slots<'l>>>>;
+/// Readings of a slot by its kind and the token that it begins at.
+type Filled<'l> = HashMap<(&'l str, usize), Rc<Vec<Hit<Value>>>>;
 
 /// Matches the lexicon's phrasings against one clause.
 pub struct Matcher<'s, 'l> {
     sentence: &'s Sentence<'l>,
     memo: RefCell<HashMap<(*const Node, usize), Found<'l>>>,
-    slots: RefCell<HashMap<(&'l str, usize), Rc<Vec<Hit<Value>>>>>,
+    slots: RefCell<Filled<'l>>,
     steps: Cell<u32>,
 }
 
@@ -64,6 +66,9 @@ impl<'s, 'l> Matcher<'s, 'l> {
         let present: HashSet<usize> =
             (0..length).flat_map(|at| self.sentence.phrases(at)).map(|phrase| phrase.concept).collect();
         let mut out = Vec::new();
+        if self.only_fillers() {
+            return out;
+        }
         for rule in &self.sentence.lexicon.rules {
             for phrasing in &rule.say {
                 if self.possible(phrasing, &present) {
@@ -79,13 +84,17 @@ impl<'s, 'l> Matcher<'s, 'l> {
         out
     }
 
-    fn possible(&self, phrasing: &Phrasing, present: &HashSet<usize>) -> bool {
-        let said = |word: &String| self.sentence.tokens.iter().any(|token| self.reads(token, word).is_some());
-        phrasing.concepts.iter().all(|concept| present.contains(concept)) && phrasing.words.iter().all(said)
+    fn only_fillers(&self) -> bool {
+        let mut at = 0;
+        while let Some(end) = self.sentence.filler(at) {
+            at = end;
+        }
+        at >= self.sentence.tokens.len()
     }
 
-    fn reads(&self, token: &super::token::Token, word: &str) -> Option<bool> {
-        if token.kind == Kind::Possessive { (word == "'s").then_some(false) } else { token.reads(word) }
+    fn possible(&self, phrasing: &Phrasing, present: &HashSet<usize>) -> bool {
+        let said = |word: &String| self.sentence.tokens.iter().any(|token| reads(token, word).is_some());
+        phrasing.concepts.iter().all(|concept| present.contains(concept)) && phrasing.words.iter().all(said)
     }
 
     fn walk(&self, rule: &'l Rule, phrasing: &'l Phrasing, state: State<'l>, out: &mut Vec<Reading<'l>>) {
@@ -148,7 +157,7 @@ impl<'s, 'l> Matcher<'s, 'l> {
         let empty = |end: usize, cost: u32| Hit { end, value: Vec::new(), cost };
         match node {
             Node::Word(word) => {
-                let read = self.sentence.token(at).and_then(|token| self.reads(token, word));
+                let read = self.sentence.token(at).and_then(|token| reads(token, word));
                 read.map(|corrected| empty(at + 1, u32::from(corrected) * 10)).into_iter().collect()
             }
             Node::Concept(concept) => self
@@ -227,6 +236,52 @@ impl<'s, 'l> Matcher<'s, 'l> {
     }
 }
 
+/// Whether a token is that word of a phrasing, and whether that takes a correction.
+fn reads(token: &Token, word: &str) -> Option<bool> {
+    if token.kind == Kind::Possessive { (word == "'s").then_some(false) } else { token.reads(word) }
+}
+
 fn doubled(slots: &Slots<'_>) -> bool {
     slots.iter().enumerate().any(|(index, (name, _))| slots[..index].iter().any(|(earlier, _)| earlier == name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::llm::grammar::testing::read;
+
+    fn best(text: &str) -> String {
+        read(text, |sentence| {
+            let readings = Matcher::new(sentence).readings();
+            readings.first().map_or_else(|| "none".to_owned(), |reading| reading.rule.op.clone())
+        })
+    }
+
+    #[test]
+    fn the_likeliest_rule_comes_first() {
+        for (text, op) in [
+            ("restart nginx on web-server", "service.restart"),
+            ("reboot web-server", "guest.reboot"),
+            ("install htop on blog", "package.install"),
+            ("install the agent on blog", "agent.deploy"),
+            ("snapshots of 118", "guest.snapshots"),
+            ("take a snapshot of 118", "guest.snapshot"),
+            ("last 2 hours of nginx errors on web-server", "logs.query"),
+        ] {
+            assert_eq!(best(text), op, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_word_too_many_leaves_no_reading() {
+        for text in [
+            "do not restart nginx on web-server",
+            "restart nginx on web-server tomorrow",
+            "restart nginx on web-server if it hangs",
+            "can I restart nginx",
+            "restart nginx on web-server twice",
+        ] {
+            assert_eq!(best(text), "none", "{text}");
+        }
+    }
 }

@@ -36,10 +36,24 @@ pub struct Lexicon {
     pub services: HashMap<usize, Vec<String>>,
     /// What classes of machines a service stands for, as the tag that they have, by the concept.
     pub roles: HashMap<usize, String>,
+    /// What is said around a request.
+    pub background: Background,
     /// The rules, in the file's order.
     pub rules: Vec<Rule>,
     /// What is refused.
     pub refusals: Vec<Refusal>,
+}
+
+/// By which words it is known that a part of a sentence only says why.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Background {
+    /// One has to be in it.
+    pub verbs: Vec<String>,
+    /// One has to begin the request after it.
+    pub requests: Vec<String>,
+    /// None may be in it.
+    pub conditions: Vec<String>,
 }
 
 /// How one operation is asked for.
@@ -87,6 +101,8 @@ pub struct Refusal {
 #[serde(deny_unknown_fields)]
 struct File {
     fillers: Vec<String>,
+    grammar: Vec<String>,
+    background: Background,
     contractions: BTreeMap<String, String>,
     words: BTreeMap<String, Vec<String>>,
     classes: BTreeMap<String, Vec<String>>,
@@ -163,7 +179,7 @@ impl Lexicon {
             let refusal = lexicon.refusal(entry)?;
             lexicon.refusals.push(refusal);
         }
-        lexicon.learn_words();
+        lexicon.learn_words(&file.grammar);
         Ok(lexicon)
     }
 
@@ -181,6 +197,7 @@ impl Lexicon {
             tags: file.tags.values().cloned().collect(),
             services: HashMap::new(),
             roles: HashMap::new(),
+            background: file.background.clone(),
             rules: Vec::new(),
             refusals: Vec::new(),
         }
@@ -235,8 +252,8 @@ impl Lexicon {
         })
     }
 
-    fn learn_words(&mut self) {
-        let mut words = Vec::new();
+    fn learn_words(&mut self, grammar: &[String]) {
+        let mut words = grammar.to_vec();
         for (first, rest) in &self.phrases {
             words.push(first.clone());
             words.extend(rest.iter().flat_map(|(_, rest)| rest.clone()));
@@ -273,11 +290,6 @@ impl Lexicon {
     /// Phrases that begin with a word: concept and further words.
     pub fn beginning(&self, word: &str) -> &[(usize, Vec<String>)] {
         self.phrases.get(word).map_or(&[], Vec::as_slice)
-    }
-
-    /// How many concepts there are.
-    pub fn size(&self) -> usize {
-        self.concepts.len()
     }
 
     /// A concept's number; panics where the lexicon lacks a line that the code relies on, which a test finds.

@@ -2,13 +2,17 @@
 //! tokens → phrases and noun phrases with their costs → readings of a clause → resolved steps. A rule reads a clause only
 //! when it accounts for every word; what is left over, contradicts or fits several things becomes a question.
 
+mod background;
 mod class;
 mod clause;
+mod fit;
 mod guard;
 mod intent;
 mod lexicon;
+mod naming;
 mod noun;
 mod pattern;
+mod property;
 mod resolve;
 mod sentence;
 mod service;
@@ -26,7 +30,7 @@ use vocabulary::Vocabulary;
 /// The longest sentence that is read, in bytes; a patch may be longer.
 const LONGEST: usize = 16 << 10;
 /// The most tokens that are read.
-const MOST_TOKENS: usize = 160;
+const MOST_TOKENS: usize = 120;
 
 /// The grammar planner.
 #[derive(Debug, Clone, Copy, Default)]
@@ -94,4 +98,25 @@ fn phrase(step: &Proposed, inventory: &Inventory) -> String {
 fn called(target: &Target, inventory: &Inventory) -> String {
     let name = inventory.name_of(target);
     if name.is_empty() { target.to_string() } else { name.to_owned() }
+}
+
+/// What the stages' tests share.
+#[cfg(test)]
+mod testing {
+    use super::{Inventory, Lexicon, Sentence, Vocabulary, token};
+    use std::sync::OnceLock;
+
+    /// The homelab inventory.
+    pub fn homelab() -> &'static Inventory {
+        static HOMELAB: OnceLock<Inventory> = OnceLock::new();
+        HOMELAB.get_or_init(|| serde_json::from_str(include_str!("../../../tests/fixtures/homelab.json")).unwrap())
+    }
+
+    /// A text as the stages after the tokens see it.
+    pub fn read<T>(text: &str, use_it: impl FnOnce(&Sentence<'_>) -> T) -> T {
+        let vocabulary = Vocabulary::new(homelab());
+        let mut tokens = token::tokens(text, Lexicon::get());
+        vocabulary.correct(&mut tokens, Lexicon::get());
+        use_it(&Sentence::new(tokens, Lexicon::get(), &vocabulary))
+    }
 }

@@ -7,24 +7,10 @@ use super::{
     noun::{Expr, Noun},
     service::ServiceWord,
     values::Value,
+    vocabulary::name_parts,
 };
 use crate::model::{Op, Target, catalogue, inventory::Guest, plan::Proposed};
 use serde_json::{Map, Value as Json};
-
-/// Systems that the agent does not run on: it is a Linux program that needs a writable system.
-const WITHOUT_AGENT: &[&str] = &["bsd", "haos", "windows", "darwin"];
-
-/// Operations that a template can take.
-const FOR_TEMPLATES: &[&str] = &[
-    "guest.clone",
-    "guest.destroy",
-    "guest.configure",
-    "guest.status",
-    "guest.list",
-    "guest.backup",
-    "guest.backups",
-    "alert.list",
-];
 
 /// What a reading comes to.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,13 +24,13 @@ pub struct Resolved {
 }
 
 /// A reading taken apart.
-struct Parts<'r> {
-    op: String,
-    args: Map<String, Json>,
-    targets: Option<Expr>,
-    services: &'r [ServiceWord],
-    from: Option<String>,
-    everywhere: bool,
+pub(super) struct Parts<'r> {
+    pub(super) op: String,
+    pub(super) args: Map<String, Json>,
+    pub(super) targets: Option<Expr>,
+    pub(super) services: &'r [ServiceWord],
+    pub(super) from: Option<String>,
+    pub(super) everywhere: bool,
 }
 
 /// Resolves one reading.
@@ -61,6 +47,12 @@ pub fn resolve(reading: &Reading<'_>, scope: &Scope<'_>) -> Result<Resolved, Pro
         return parts.services_at_home(scope);
     }
     let expr = parts.targets.take().unwrap_or_default();
+    if expr.include == [Noun::Pronoun] && expr.exclude.is_empty() {
+        parts.pronoun(scope)?;
+        if parts.args.contains_key("service") {
+            return parts.finish(scope.before.to_vec(), Vec::new());
+        }
+    }
     let mut taken = scope.resolve(&expr)?;
     parts.suit(&mut taken, scope)?;
     if !parts.services.is_empty() {
@@ -88,7 +80,7 @@ impl<'r> Parts<'r> {
                 (_, Value::Targets(expr)) => parts.targets = Some(expr.clone()),
                 (_, Value::Services(services)) => parts.services = services,
                 ("old", Value::Arg(Json::String(text))) => parts.from = Some(text.clone()),
-                ("old", _) | (_, Value::Nothing) => {}
+                ("old", _) => {}
                 ("storage", Value::Arg(_)) if parts.op == "storage.list" => {}
                 (_, Value::Arg(json)) => {
                     parts.args.insert((*name).to_owned(), json.clone());
@@ -113,8 +105,39 @@ impl<'r> Parts<'r> {
         Ok(parts)
     }
 
+    /// `stop nginx and start it again`: what can be said of a guest and of a service alike is said of what was last
+    /// spoken of.
+    fn pronoun(&mut self, scope: &Scope<'_>) -> Result<(), Problem> {
+        let alike = [
+            ("guest.start", "service.start"),
+            ("guest.shutdown", "service.stop"),
+            ("guest.reboot", "service.restart"),
+            ("guest.status", "service.status"),
+        ];
+        let Some((_, of_service)) = alike.iter().find(|(of_guest, _)| *of_guest == self.op) else { return Ok(()) };
+        let Some(step) = scope.step else { return Ok(()) };
+        let group = step.op.name().split('.').next().unwrap_or_default();
+        match (step.op.service(), group) {
+            (Some(service), _) => {
+                (*of_service).clone_into(&mut self.op);
+                self.args.insert("service".to_owned(), Json::from(service));
+                Ok(())
+            }
+            (None, "package" | "config" | "exec" | "logs") => {
+                Err(ask("What does \"it\" stand for, the guest or a service in it? Name it.", scope.before.to_vec()))
+            }
+            (None, _) => Ok(()),
+        }
+    }
+
     /// Nothing was named: the cluster, what the clause before was about, or a question.
     fn without_targets(mut self, scope: &Scope<'_>) -> Result<Resolved, Problem> {
+        if self.op == "agent.update" {
+            return Err(ask(
+                "Whose agents? Say for example \"all containers\", \"all nodes\", or name them.",
+                Vec::new(),
+            ));
+        }
         let of_cluster = [
             "cluster.status",
             "node.list",
@@ -126,6 +149,9 @@ impl<'r> Parts<'r> {
             "template.download",
             "agent.check",
         ];
+        if let Some(there) = self.taken_name(scope).filter(|_| self.op == "guest.create") {
+            return Err(ask("That name is taken. Which name instead?", vec![there]));
+        }
         if of_cluster.contains(&self.op.as_str()) {
             return self.finish(vec![Target::cluster()], Vec::new());
         }
@@ -199,205 +225,6 @@ impl<'r> Parts<'r> {
         let about = if self.op == "guest.create" { Vec::new() } else { targets.clone() };
         Ok(Resolved { steps: vec![step(&self.op, self.args, targets)?], about, by_class })
     }
-
-    /// Fits the targets to the operation, and the operation to nodes.
-    fn suit(&mut self, taken: &mut Taken, scope: &Scope<'_>) -> Result<(), Problem> {
-        let nodes = taken.targets.iter().filter(|target| target.is_node()).count();
-        let all_nodes = nodes == taken.targets.len();
-        match self.op.as_str() {
-            "guest.status" | "system.metrics" if all_nodes => self.op = "node.status".to_owned(),
-            "guest.reboot" if all_nodes => self.op = "system.reboot".to_owned(),
-            "guest.list" if all_nodes => self.op = "node.list".to_owned(),
-            _ => {}
-        }
-        let group = self.op.split('.').next().unwrap_or_default();
-        if matches!(self.op.as_str(), "guest.list" | "alert.list") && taken.everything || self.op == "node.list" {
-            taken.targets = vec![Target::cluster()];
-            return Ok(());
-        }
-        if group == "guest" && nodes > 0 {
-            return Err(ask(format!("{} is for guests, not for nodes. Which guests?", self.op), Vec::new()));
-        }
-        if group == "node" && !all_nodes {
-            return Err(ask(format!("{} is for nodes. Which node?", self.op), Vec::new()));
-        }
-        self.suit_templates(taken, scope)?;
-        self.suit_agents(taken, scope)?;
-        if taken.any && !self.only_reads() {
-            return Err(ask("Which one? \"any\" leaves it open.", taken.targets.clone()));
-        }
-        if self.op == "guest.destroy" && taken.unbounded {
-            return Err(Problem::Refuse("that would destroy everything of its kind; name what is to go".to_owned()));
-        }
-        Ok(())
-    }
-
-    fn only_reads(&self) -> bool {
-        catalogue::spec(&self.op).is_some_and(|spec| spec.risk == crate::model::Risk::Observe)
-    }
-
-    fn suit_templates(&self, taken: &Taken, scope: &Scope<'_>) -> Result<(), Problem> {
-        if FOR_TEMPLATES.contains(&self.op.as_str()) {
-            return Ok(());
-        }
-        let template = taken
-            .targets
-            .iter()
-            .filter_map(|target| scope.vocabulary.inventory.guest_of(target))
-            .find(|guest| guest.template);
-        match template {
-            Some(guest) if self.op == "agent.deploy" => Err(Problem::Refuse(format!(
-                "{} is a template, and a template takes no agent: clone it first",
-                guest.label()
-            ))),
-            Some(guest) => {
-                Err(ask(format!("{} is a template. Which guest instead?", guest.label()), vec![guest.target()]))
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn suit_agents(&self, taken: &mut Taken, scope: &Scope<'_>) -> Result<(), Problem> {
-        let inventory = scope.vocabulary.inventory;
-        let has_agent = |target: &Target| match target.node_name() {
-            Some(name) => inventory.node(name).is_some_and(|node| node.pve_agent.is_some()),
-            None => inventory.guest_of(target).is_some_and(|guest| guest.agent.is_some()),
-        };
-        let can_take = |guest: &Guest| {
-            !WITHOUT_AGENT.contains(&guest.os.family.as_str()) && !WITHOUT_AGENT.contains(&guest.os.id.as_str())
-        };
-        let of_class = taken.by_class.clone();
-        match self.op.as_str() {
-            "agent.deploy" => {
-                taken.targets.retain(|target| {
-                    let ready = inventory.guest_of(target).is_none_or(|guest| guest.running() && can_take(guest));
-                    !of_class.contains(target) || ready && !has_agent(target)
-                });
-                if let Some(guest) =
-                    taken.targets.iter().filter_map(|target| inventory.guest_of(target)).find(|guest| !can_take(guest))
-                {
-                    return Err(Problem::Refuse(format!(
-                        "the agent does not run on {} ({})",
-                        guest.label(),
-                        guest.os.label()
-                    )));
-                }
-            }
-            "agent.update" | "agent.remove" => {
-                taken.targets.retain(|target| !of_class.contains(target) || has_agent(target))
-            }
-            _ => return Ok(()),
-        }
-        if taken.targets.is_empty() {
-            let why = if self.op == "agent.deploy" {
-                "has the agent already, is stopped, or can't take it"
-            } else {
-                "has no agent"
-            };
-            return Err(ask(format!("Everything that this names {why}. Which guests or nodes?"), Vec::new()));
-        }
-        Ok(())
-    }
-
-    /// Checks arguments against what they are for.
-    fn complete(&mut self, taken: &Taken, scope: &Scope<'_>) -> Result<(), Problem> {
-        let inventory = scope.vocabulary.inventory;
-        let guests: Vec<&Guest> = taken.targets.iter().filter_map(|target| inventory.guest_of(target)).collect();
-        match self.op.as_str() {
-            "guest.migrate" => self.migration(&guests),
-            "guest.rollback" | "guest.delete_snapshot" => self.snapshot(&guests),
-            "guest.resize" => self.disk(&guests),
-            "guest.clone" if taken.targets.len() > 1 => Err(ask("Which one is to be cloned?", taken.targets.clone())),
-            "guest.configure" if self.args.is_empty() => Err(ask(
-                "What is to be changed, and to how much? For example \"4 cores\" or \"8G memory\".",
-                Vec::new(),
-            )),
-            "guest.configure" if self.args.contains_key("name") && taken.targets.len() > 1 => {
-                Err(ask("Which one is to be renamed?", taken.targets.clone()))
-            }
-            "config.edit" => self.patch(),
-            _ => Ok(()),
-        }
-    }
-
-    fn migration(&self, guests: &[&Guest]) -> Result<(), Problem> {
-        let elsewhere = self.from.as_ref().and_then(|from| guests.iter().find(|guest| guest.node != *from));
-        if let Some(guest) = elsewhere {
-            return Err(ask(format!("{} is on {}. Is that the one?", guest.label(), guest.node), vec![guest.target()]));
-        }
-        match self.args.get("node").and_then(Json::as_str) {
-            None => Err(ask("To which node?", Vec::new())),
-            Some(node) => match guests.iter().find(|guest| guest.node == node) {
-                Some(guest) => Err(ask(
-                    format!("{} is on {node} already. Which guest, or which node?", guest.label()),
-                    vec![guest.target()],
-                )),
-                None => Ok(()),
-            },
-        }
-    }
-
-    fn snapshot(&self, guests: &[&Guest]) -> Result<(), Problem> {
-        let Some(name) = self.args.get("snapshot").and_then(Json::as_str) else {
-            let known: Vec<String> = guests.iter().flat_map(|guest| guest.snapshots.clone()).collect();
-            return Err(ask(
-                format!("Which snapshot? There are: {}", known.join(", ")),
-                guests.iter().map(|guest| guest.target()).collect(),
-            ));
-        };
-        match guests.iter().find(|guest| !guest.snapshots.iter().any(|known| known == name)) {
-            Some(guest) => {
-                let known = if guest.snapshots.is_empty() { "none".to_owned() } else { guest.snapshots.join(", ") };
-                Err(ask(
-                    format!("{} has no snapshot {name}; it has {known}. Which one?", guest.label()),
-                    vec![guest.target()],
-                ))
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn disk(&mut self, guests: &[&Guest]) -> Result<(), Problem> {
-        if self.args.get("disk").and_then(Json::as_str) == Some("disk") {
-            if guests.iter().any(|guest| guest.kind == crate::model::values::GuestKind::Vm) {
-                return Err(ask(
-                    "Which disk? For example scsi0 or virtio0.",
-                    guests.iter().map(|guest| guest.target()).collect(),
-                ));
-            }
-            self.args.insert("disk".to_owned(), Json::from("rootfs"));
-        }
-        let root = ["rootfs", "scsi0", "virtio0", "sata0"]
-            .iter()
-            .any(|disk| self.args.get("disk").and_then(Json::as_str) == Some(disk));
-        let size = self
-            .args
-            .get("size")
-            .and_then(Json::as_str)
-            .and_then(|size| size.parse::<crate::model::values::Size>().ok());
-        let smaller = |guest: &&&Guest| root && size.as_ref().is_some_and(|size| size.bytes() < guest.disk_gib << 30);
-        match guests.iter().find(smaller) {
-            Some(guest) => Err(Problem::Refuse(format!(
-                "the disk of {} has {} GiB, and a disk can grow but never shrink",
-                guest.label(),
-                guest.disk_gib
-            ))),
-            None => Ok(()),
-        }
-    }
-
-    /// Where no file was named, the patch's own header names it.
-    fn patch(&mut self) -> Result<(), Problem> {
-        if self.args.contains_key("path") {
-            return Ok(());
-        }
-        let text = self.args.get("patch").and_then(Json::as_str).unwrap_or_default();
-        let header = text.lines().find_map(|line| line.strip_prefix("+++ b/"));
-        let path = header.and_then(|line| line.split('\t').next()).map(|path| format!("/{}", path.trim()));
-        let path = path.ok_or_else(|| ask("Which file is to be patched?", Vec::new()))?;
-        self.args.insert("path".to_owned(), Json::from(path));
-        Ok(())
-    }
 }
 
 /// Creating from a template that is a guest of the inventory is cloning it.
@@ -406,10 +233,18 @@ fn adopt_template(parts: &mut Parts<'_>, scope: &Scope<'_>) -> Result<(), Proble
     else {
         return Ok(());
     };
-    let named = scope.vocabulary.named(template);
-    let Some(target) = named.iter().map(|named| scope.vocabulary.target(*named)).find(|target| target.vmid().is_some())
-    else {
-        return Ok(());
+    let templates = || scope.vocabulary.inventory.guests.iter().filter(|guest| guest.template);
+    let exact = templates().any(|guest| guest.name.eq_ignore_ascii_case(template));
+    let word = template.to_lowercase();
+    let fits = |guest: &&Guest| {
+        let near = guest.os.id == word || name_parts(&guest.name).contains(&word);
+        if exact { guest.name.eq_ignore_ascii_case(template) } else { near }
+    };
+    let found: Vec<Target> = templates().filter(fits).map(Guest::target).collect();
+    let target = match &found[..] {
+        [] => return Ok(()),
+        [target] => target.clone(),
+        _ => return Err(ask(scope.which(template, &found), found)),
     };
     let extra = parts.args.keys().any(|key| !["template", "kind", "name", "node"].contains(&key.as_str()));
     if extra {
@@ -421,9 +256,10 @@ fn adopt_template(parts: &mut Parts<'_>, scope: &Scope<'_>) -> Result<(), Proble
             vec![target],
         ));
     }
-    let noun = Noun::Named { text: template.to_owned(), named: named.to_vec(), class: None, filters: Vec::new() };
+    let vmid = target.vmid().unwrap_or_default();
+    let noun = Noun::Vmid { vmid, class: None, filters: Vec::new() };
     parts.targets = Some(Expr { include: vec![noun], exclude: Vec::new() });
-    parts.op = "guest.clone".to_owned();
+    "guest.clone".clone_into(&mut parts.op);
     parts.args.remove("template");
     parts.args.remove("kind");
     Ok(())
@@ -442,4 +278,62 @@ fn step(op: &str, args: Map<String, Json>, targets: Vec<Target>) -> Result<Propo
     targets.dedup();
     let op = Op::from_parts(op, args).map_err(|error| ask(format!("{error}. What was meant?"), Vec::new()))?;
     Ok(Proposed { op, targets })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::llm::grammar::{intent::Matcher, testing::read};
+
+    fn outcome(text: &str) -> String {
+        read(text, |sentence| {
+            let readings = Matcher::new(sentence).readings();
+            let scope = Scope { vocabulary: sentence.vocabulary, before: &[], step: None };
+            let Some(reading) = readings.first() else { return "unread".to_owned() };
+            match resolve(reading, &scope) {
+                Ok(resolved) => {
+                    let one = |step: &Proposed| {
+                        let targets: Vec<String> = step.targets.iter().map(ToString::to_string).collect();
+                        format!("{} {}", step.op.name(), targets.join(" "))
+                    };
+                    resolved.steps.iter().map(one).collect::<Vec<_>>().join("; ")
+                }
+                Err(Problem::Ask { .. }) => "ask".to_owned(),
+                Err(Problem::Unknown(_)) => "unknown".to_owned(),
+                Err(Problem::Refuse(_)) => "refuse".to_owned(),
+            }
+        })
+    }
+
+    #[test]
+    fn operations_take_the_targets_that_they_are_for() {
+        for (text, expected) in [
+            ("deploy the agent to all nodes", "agent.deploy node/pve2 node/pve3"),
+            ("update the agent on all nodes", "agent.update node/pve1"),
+            ("migrate all containers from pve1 to pve2", "guest.migrate ct/101 ct/110 ct/118 ct/150 ct/151 ct/180"),
+            ("restart nginx on all web containers", "service.restart ct/118 ct/119"),
+            ("restart the web server on blog and on nextcloud", "service.restart ct/120; service.restart ct/190"),
+            ("reboot pve1", "system.reboot node/pve1"),
+            ("create a vm from the ubuntu template called x1", "guest.clone vm/900"),
+        ] {
+            assert_eq!(outcome(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_is_asked_about_or_refused() {
+        for (text, expected) in [
+            ("migrate jellyfin to pve3", "ask"),
+            ("roll back web-server to nightly", "ask"),
+            ("shut down pve2", "ask"),
+            ("reboot containers", "ask"),
+            ("rename wiki to blog", "ask"),
+            ("resize the rootfs of blog to 4G", "refuse"),
+            ("destroy all containers", "refuse"),
+            ("deploy the agent to opnsense", "refuse"),
+            ("migrate jellyfin to pve9", "unknown"),
+        ] {
+            assert_eq!(outcome(text), expected, "{text}");
+        }
+    }
 }

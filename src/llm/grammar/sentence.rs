@@ -101,3 +101,24 @@ fn phrases_at(tokens: &[Token], at: usize, lexicon: &Lexicon) -> Vec<Phrase> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::llm::grammar::testing::read;
+
+    #[test]
+    fn phrases_of_several_words_and_misspelt_ones_are_found() {
+        read("shut down teh grafna", |sentence| {
+            let shutdown = sentence.lexicon.id("shutdown");
+            assert_eq!(sentence.concept(0, shutdown).map(|phrase| phrase.end).max(), Some(2));
+            assert_eq!(sentence.tokens[3].meant, ["grafana"]);
+        });
+        read("restrat it", |sentence| {
+            let restart = sentence.lexicon.id("restart");
+            assert_eq!(sentence.concept(0, restart).map(|phrase| phrase.corrected).next(), Some(true));
+        });
+        read("please, now", |sentence| {
+            assert_eq!((sentence.filler(0), sentence.filler(1), sentence.filler(2)), (Some(1), Some(2), Some(3)));
+        });
+    }
+}

@@ -18,6 +18,8 @@ pub struct ServiceWord {
     pub text: String,
     /// What its unit can be called, the likeliest first; globs.
     pub units: Vec<String>,
+    /// Whether several were meant (`all web servers`).
+    pub many: bool,
 }
 
 impl Sentence<'_> {
@@ -57,12 +59,15 @@ impl Sentence<'_> {
 
     fn service(&self, at: usize, sure: bool) -> Vec<Hit<ServiceWord>> {
         let noun = self.lexicon.id("service");
-        let article = at + usize::from(self.is_any(at, &["the", "a", "its", "my", "our"]));
+        let all = self.is_any(at, &["all", "every", "each", "both"]);
+        let article = at + usize::from(all);
+        let article = article + usize::from(self.is_any(article, &["the", "a", "its", "my", "our"]));
         let before = self.concept(article, noun).map(|phrase| phrase.end).max();
         let starts = [Some((article, false)), before.map(|end| (end, true))];
         let mut out = Vec::new();
         for (start, called) in starts.into_iter().flatten() {
-            for (end, word, cost) in self.service_words(start) {
+            for (end, mut word, cost) in self.service_words(start) {
+                word.many = all || self.tokens[end - 1].lower.ends_with("servers") || self.is(end - 1, "databases");
                 let after = self.concept(end, noun).map(|phrase| phrase.end).max();
                 let named =
                     !self.vocabulary.named(&word.text).is_empty() || self.vocabulary.is_part(&word.text.to_lowercase());
@@ -79,7 +84,7 @@ impl Sentence<'_> {
             };
             let after = self.concept(start + 1, noun).map(|phrase| phrase.end).max();
             if out.is_empty() && (called || after.is_some()) && !self.lexicon.knows(&token.lower) {
-                let word = ServiceWord { text: token.text.clone(), units: vec![token.text.clone()] };
+                let word = ServiceWord { text: token.text.clone(), units: vec![token.text.clone()], many: false };
                 out.push(Hit { end: after.unwrap_or(start + 1), value: word, cost: 20 });
             }
         }
@@ -99,7 +104,7 @@ impl Sentence<'_> {
                 let mut all: Vec<String> =
                     self.vocabulary.service(&text.to_lowercase()).map(str::to_owned).into_iter().collect();
                 all.extend(units.clone());
-                out.push((phrase.end, ServiceWord { text, units: all }, u32::from(phrase.corrected) * 10));
+                out.push((phrase.end, ServiceWord { text, units: all, many: false }, u32::from(phrase.corrected) * 10));
             }
         }
         for end in at + 1..=(at + 3).min(self.tokens.len()) {
@@ -107,7 +112,11 @@ impl Sentence<'_> {
             if let Some(service) =
                 self.vocabulary.service(&joined).filter(|_| !out.iter().any(|(known, ..)| *known == end))
             {
-                out.push((end, ServiceWord { text: service.to_owned(), units: vec![service.to_owned()] }, 0));
+                out.push((
+                    end,
+                    ServiceWord { text: service.to_owned(), units: vec![service.to_owned()], many: false },
+                    0,
+                ));
             }
         }
         let readings =
@@ -116,11 +125,19 @@ impl Sentence<'_> {
             let units = self.vocabulary.services_beginning(word);
             if !units.is_empty() && !out.iter().any(|(end, ..)| *end == at + 1) {
                 let exact = units.iter().any(|unit| unit.eq_ignore_ascii_case(word));
-                out.push((at + 1, ServiceWord { text: word.to_owned(), units }, cost + if exact { 0 } else { 4 }));
+                out.push((
+                    at + 1,
+                    ServiceWord { text: word.to_owned(), units, many: false },
+                    cost + if exact { 0 } else { 4 },
+                ));
             }
         }
         if token.kind == Kind::Quoted && out.is_empty() {
-            out.push((at + 1, ServiceWord { text: token.text.clone(), units: vec![token.text.clone()] }, 5));
+            out.push((
+                at + 1,
+                ServiceWord { text: token.text.clone(), units: vec![token.text.clone()], many: false },
+                5,
+            ));
         }
         out
     }
@@ -187,8 +204,14 @@ impl Scope<'_> {
         by_class: &[Target],
     ) -> Result<Vec<(Target, String)>, Problem> {
         let mut out = Vec::new();
+        let told = |target: &Target| {
+            let guest = self.vocabulary.inventory.guest_of(target);
+            guest.is_some_and(|guest| !guest.services.is_empty() && matches!(word.on(guest), Unit::Is(_)))
+        };
+        let some_told = targets.iter().any(told);
         for target in targets {
             let Some(guest) = self.vocabulary.inventory.guest_of(target) else {
+                self.rather_inside(word, target)?;
                 let unit = word.units.iter().find(|unit| !unit.contains('*') && **unit == word.text.to_lowercase());
                 let unit = unit.ok_or_else(|| {
                     ask(format!("What is the unit of `{}` called on {target}?", word.text), vec![target.clone()])
@@ -196,6 +219,10 @@ impl Scope<'_> {
                 out.push((target.clone(), unit.clone()));
                 continue;
             };
+            // Where some of a class have told that they have it, those that have told nothing are left out.
+            if some_told && guest.services.is_empty() && by_class.contains(target) {
+                continue;
+            }
             match word.on(guest) {
                 Unit::Is(unit) => out.push((target.clone(), unit)),
                 Unit::No if by_class.contains(target) => {}
@@ -226,6 +253,26 @@ impl Scope<'_> {
         Ok(out)
     }
 
+    /// `restart nginx on pve1`: where guests on the node have it, one of them may be meant. Every machine has ssh and cron.
+    fn rather_inside(&self, word: &ServiceWord, node: &Target) -> Result<(), Problem> {
+        let everywhere = ["ssh", "sshd", "cron", "crond"];
+        if word.units.iter().any(|unit| everywhere.contains(&unit.as_str())) {
+            return Ok(());
+        }
+        let inventory = self.vocabulary.inventory;
+        let there = inventory
+            .guests
+            .iter()
+            .filter(|guest| Some(guest.node.as_str()) == node.node_name() && !guest.services.is_empty());
+        let mut with: Vec<Target> =
+            there.filter(|guest| !matches!(word.on(guest), Unit::No)).map(Guest::target).collect();
+        if with.is_empty() {
+            return Ok(());
+        }
+        with.push(node.clone());
+        Err(ask(self.which(&word.text, &with), with))
+    }
+
     /// The guest that a service without a guest means: the one whose name has all its words, else the one that has it.
     pub fn home(&self, word: &ServiceWord) -> Result<(Target, String), Problem> {
         let has =
@@ -236,7 +283,18 @@ impl Scope<'_> {
             Unit::Is(unit) => Some((guest.target(), unit)),
             _ => None,
         };
+        // Called so and nothing told of it: the machine may be meant as well as a service in it.
         if let [guest] = named[..]
+            && guest.services.is_empty()
+            && name_parts(&guest.name) == word.words()
+        {
+            return Err(ask(
+                format!("Is {} itself meant, or a service in it? Name the service and the guest.", guest.label()),
+                vec![guest.target()],
+            ));
+        }
+        if let [guest] = named[..]
+            && !word.many
             && let Some(found) = unit(guest)
         {
             return Ok(found);
@@ -244,19 +302,71 @@ impl Scope<'_> {
         let several =
             |guest: &&Guest| !guest.template && !guest.services.is_empty() && !matches!(word.on(guest), Unit::No);
         let all: Vec<&Guest> = self.vocabulary.inventory.guests.iter().filter(several).collect();
+        // Several are called so, and yet another one has it: who knows which was meant.
+        let elsewhere = |guest: &Guest| named.len() > 1 && !named.iter().any(|named| named.vmid == guest.vmid);
         if let [guest] = all[..]
+            && !word.many
             && has(&guest)
+            && !elsewhere(guest)
             && let Some(found) = unit(guest)
         {
             return Ok(found);
         }
-        let mut candidates: Vec<Target> = all.iter().map(|guest| guest.target()).collect();
+        let mut candidates: Vec<Target> = all.iter().chain(&named).map(|guest| guest.target()).collect();
         candidates.sort();
+        candidates.dedup();
         let question = if candidates.is_empty() {
             format!("On which guest is {}?", word.text)
         } else {
             self.which(&word.text, &candidates)
         };
         Err(ask(question, candidates))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::llm::grammar::{testing::read, values::Value};
+
+    fn home(text: &str) -> String {
+        read(text, |sentence| {
+            let hits = sentence.services(0, false).into_iter().filter(|hit| hit.end == sentence.tokens.len());
+            let Some(Value::Services(words)) = hits.min_by_key(|hit| hit.cost).map(|hit| hit.value) else {
+                return "unread".to_owned();
+            };
+            let scope = Scope { vocabulary: sentence.vocabulary, before: &[], step: None };
+            match scope.home(&words[0]) {
+                Ok((target, unit)) => format!("{unit} {target}"),
+                Err(Problem::Ask { candidates, .. }) => format!("ask {}", candidates.len()),
+                Err(_) => "no".to_owned(),
+            }
+        })
+    }
+
+    #[test]
+    fn services_find_their_guest_and_their_exact_name() {
+        assert_eq!(home("the web server"), "nginx ct/118");
+        assert_eq!(home("postgres"), "postgresql ct/130");
+        assert_eq!(home("redis"), "redis ct/131");
+        assert_eq!(home("wireguard"), "wg-quick@wg0 ct/180");
+        assert_eq!(home("the imap server"), "dovecot vm/220");
+        assert_eq!(home("nginx"), "ask 2");
+        assert_eq!(home("all web servers"), "ask 7");
+    }
+
+    #[test]
+    fn a_guest_that_told_nothing_takes_a_units_own_name() {
+        let mut guest = crate::llm::grammar::testing::homelab().guests[0].clone();
+        guest.services.clear();
+        let word = |text: &str, units: &[&str]| ServiceWord {
+            text: text.to_owned(),
+            units: units.iter().map(|unit| (*unit).to_owned()).collect(),
+            many: false,
+        };
+        assert!(matches!(word("nginx", &["nginx"]).on(&guest), Unit::Is(unit) if unit == "nginx"));
+        assert!(matches!(word("ssh", &["ssh", "sshd"]).on(&guest), Unit::Is(unit) if unit == "ssh"));
+        assert!(matches!(word("postgres", &["postgresql*"]).on(&guest), Unit::Is(unit) if unit == "postgresql"));
+        assert!(matches!(word("web server", &["nginx", "apache2"]).on(&guest), Unit::Unsaid));
     }
 }

@@ -5,6 +5,7 @@ use super::{
     sentence::Sentence,
     service::ServiceWord,
     token::{Kind, Token},
+    vocabulary::name_parts,
 };
 use crate::model::values::Time;
 use serde_json::Value as Json;
@@ -25,9 +26,10 @@ pub enum Value {
         /// As it was written.
         text: String,
     },
-    /// Nothing that a plan needs.
-    Nothing,
 }
+
+/// What a word of the language costs where a name was expected: enough for a question.
+pub const FAR: u32 = 45;
 
 const NUMBERS: &[&str] =
     &["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
@@ -41,8 +43,8 @@ impl Sentence<'_> {
             return Vec::new();
         }
         match kind {
-            "targets" | "owner" | "single" | "nodes" | "class" | "anyclass" | "nodeclass" | "allnodes" | "where"
-            | "agentclass" => self.target_slot(kind, at),
+            "targets" | "owner" | "its" | "bare" | "single" | "nodes" | "class" | "anyclass" | "nodeclass"
+            | "allnodes" | "where" | "agentclass" => self.target_slot(kind, at),
             "service" => self.services(at, false),
             "sureservice" => self.services(at, true),
             "number" => one(self.number(at).map(|(end, number)| (end, Json::from(number), 0))),
@@ -62,6 +64,8 @@ impl Sentence<'_> {
             "storage" => self.storage_slot(at),
             "snapshot" => self.snapshot_slot(at),
             "disk" => self.disk_slot(at),
+            "template" => self.template_slot(at),
+            "priority" => one(self.priority(at).map(|word| (at + 1, Json::from(word), 0))),
             "kind" => self.kind_slot(at),
             "packages" | "tags" => self.list_slot(kind, at),
             "pattern" => self.free(at, 3, 15, 10),
@@ -69,13 +73,11 @@ impl Sentence<'_> {
             "key" => self.free(at, 2, 10, 15),
             "value" => self.value_slot(at),
             "newname" => self
-                .free(at, 0, 12, 0)
+                .free(at, 0, 12, 30)
                 .into_iter()
-                .filter(
-                    |hit| matches!(&hit.value, Value::Arg(Json::String(name)) if crate::model::target::is_name(name)),
-                )
+                .filter(|hit| matches!(&hit.value, Value::Arg(Json::String(name)) if is_new_name(name)))
                 .collect(),
-            _ => self.free(at, 1, 20, 5),
+            _ => self.free(at, 1, FAR, 5),
         }
     }
 
@@ -88,13 +90,26 @@ impl Sentence<'_> {
         } else {
             at
         };
+        if kind == "its" {
+            let expr = Expr { include: vec![Noun::Pronoun], exclude: Vec::new() };
+            let its = self.is_any(at, &["its", "their"]);
+            return its.then(|| Hit { end: at + 1, value: Value::Targets(expr), cost: 0 }).into_iter().collect();
+        }
         if kind == "agentclass" {
             return self.agent_class(at);
         }
         let fits = |hit: &Hit<Expr>| match kind {
             "nodes" => hit.value.include.iter().all(|noun| self.is_node(noun)),
-            "class" => is_class(&hit.value, true),
+            "class" => {
+                is_class(&hit.value, true)
+                    && !hit.value.include.iter().any(|noun| matches!(noun, Noun::Class { class: Class::Template, .. }))
+            }
             "anyclass" => is_class(&hit.value, false),
+            "bare" => hit
+                .value
+                .include
+                .iter()
+                .all(|noun| matches!(noun, Noun::Named { .. } | Noun::Vmid { .. } | Noun::Class { many: true, .. })),
             "single" => !hit.value.include.iter().any(|noun| matches!(noun, Noun::Class { .. } | Noun::Pronoun)),
             "allnodes" => {
                 hit.value.exclude.is_empty()
@@ -103,10 +118,12 @@ impl Sentence<'_> {
             "nodeclass" => matches!(&hit.value.include[..], [noun] if self.is_node(noun)),
             _ => true,
         };
+        // A target without a word such as `on` before it is a little less likely to be one.
+        let terse = if kind == "bare" { 3 } else { 0 };
         let value = |hit: Hit<Expr>| Hit {
             end: hit.end,
             value: if kind == "nodeclass" { self.guests_on(hit.value) } else { Value::Targets(hit.value) },
-            cost: hit.cost,
+            cost: hit.cost + terse,
         };
         self.targets(at).into_iter().filter(fits).map(value).collect()
     }
@@ -121,14 +138,23 @@ impl Sentence<'_> {
         });
         let filters =
             names.map(|name| super::noun::Filter { what: super::noun::Property::Node(name), not: false }).collect();
-        let noun = Noun::Class { class: Class::Any, words: Vec::new(), filters, mods: 0, many: true, any: false };
+        let noun =
+            Noun::Class { class: Class::Any, words: Vec::new(), filters, mods: 0, many: true, any: false, all: true };
         Value::Targets(Expr { include: vec![noun], exclude: expr.exclude })
     }
 
     /// `that is still on 0.9.4` after "agents": whoever has one of that version.
     fn agent_class(&self, at: usize) -> Hits {
         let found = self.agent_version(at).map(|(end, filters)| {
-            let noun = Noun::Class { class: Class::Any, words: Vec::new(), filters, mods: 0, many: true, any: false };
+            let noun = Noun::Class {
+                class: Class::Any,
+                words: Vec::new(),
+                filters,
+                mods: 0,
+                many: true,
+                any: false,
+                all: true,
+            };
             Hit { end, value: Value::Targets(Expr { include: vec![noun], exclude: Vec::new() }), cost: 0 }
         });
         found.into_iter().collect()
@@ -226,8 +252,8 @@ impl Sentence<'_> {
     fn node_slot(&self, at: usize) -> Hits {
         let at = if self.is(at, "the") { at + 1 } else { at };
         let Some(token) = self.token(at).filter(|token| token.is_wordlike()) else { return Vec::new() };
-        let readings = std::iter::once((&token.lower, 0)).chain(token.meant.iter().map(|meant| (meant, 10)));
-        let found = readings.filter_map(|(word, cost)| Some((self.vocabulary.node(word)?, cost))).next();
+        let mut readings = std::iter::once((&token.lower, 0)).chain(token.meant.iter().map(|meant| (meant, 10)));
+        let found = readings.find_map(|(word, cost)| Some((self.vocabulary.node(word)?, cost)));
         match found {
             Some((name, cost)) => one(Some((at + 1, Json::from(name), cost))),
             None => self.stranger(at, "node"),
@@ -237,8 +263,8 @@ impl Sentence<'_> {
     fn storage_slot(&self, at: usize) -> Hits {
         let at = if self.is(at, "the") { at + 1 } else { at };
         let Some(token) = self.token(at).filter(|token| token.is_wordlike()) else { return Vec::new() };
-        let readings = std::iter::once((&token.lower, 0)).chain(token.meant.iter().map(|meant| (meant, 10)));
-        let found = readings.filter_map(|(word, cost)| Some((self.vocabulary.storage(word)?, cost))).next();
+        let mut readings = std::iter::once((&token.lower, 0)).chain(token.meant.iter().map(|meant| (meant, 10)));
+        let found = readings.find_map(|(word, cost)| Some((self.vocabulary.storage(word)?, cost)));
         match found {
             Some((name, cost)) => one(Some((at + 1, Json::from(name), cost))),
             None => self.stranger(at, "storage"),
@@ -261,7 +287,31 @@ impl Sentence<'_> {
         if let Some(name) = token.meant.iter().find_map(|meant| self.vocabulary.snapshot(meant)) {
             return one(Some((at + 1, Json::from(name), 10)));
         }
-        self.free(at, 4, 25, 10)
+        self.free(at, 4, FAR, 10)
+    }
+
+    /// A template's file name, or a word of a template guest: its name, a part of it, its system.
+    fn template_slot(&self, at: usize) -> Hits {
+        let Some(token) = self.token(at).filter(|token| token.is_wordlike()) else { return Vec::new() };
+        let mut templates = self.vocabulary.inventory.guests.iter().filter(|guest| guest.template);
+        let known = templates.any(|guest| guest.os.id == token.lower || name_parts(&guest.name).contains(&token.lower));
+        if known { one(Some((at + 1, Json::from(token.text.clone()), 1))) } else { self.free(at, 1, FAR, 5) }
+    }
+
+    /// Syslog's word for a priority.
+    fn priority(&self, at: usize) -> Option<&'static str> {
+        let word = match self.token(at)?.lower.as_str() {
+            "emerg" | "emergency" | "panic" => "emerg",
+            "alert" => "alert",
+            "crit" | "critical" => "crit",
+            "err" | "error" | "errors" => "err",
+            "warn" | "warning" | "warnings" => "warning",
+            "notice" => "notice",
+            "info" | "informational" => "info",
+            "debug" => "debug",
+            _ => return None,
+        };
+        Some(word)
     }
 
     fn disk_slot(&self, at: usize) -> Hits {
@@ -325,9 +375,13 @@ impl Sentence<'_> {
         let cost = if kind == "tags" {
             0
         } else if known {
-            25
+            FAR
         } else {
-            u32::from(!self.vocabulary.named(word).is_empty()) * 12
+            u32::from(
+                !self.vocabulary.named(word).is_empty()
+                    && !self.is_package(word)
+                    && self.vocabulary.service(word).is_none(),
+            ) * FAR
         };
         valid.then(|| (token.text.clone(), cost))
     }
@@ -345,7 +399,7 @@ impl Sentence<'_> {
             return Vec::new();
         };
         let camel = token.kind == Kind::Quoted || token.text.chars().skip(1).any(char::is_uppercase);
-        self.free(at, if camel { 0 } else { 8 }, 20, 20)
+        self.free(at, if camel { 0 } else { 8 }, FAR, 20)
     }
 
     fn value_slot(&self, at: usize) -> Hits {
@@ -374,10 +428,66 @@ fn one(found: Option<(usize, Json, u32)>) -> Hits {
     found.map(|(end, value, cost)| Hit { end, value: Value::Arg(value), cost }).into_iter().collect()
 }
 
+/// A host name that is no number.
+fn is_new_name(name: &str) -> bool {
+    crate::model::target::is_name(name) && !name.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 fn is_class(expr: &Expr, many: bool) -> bool {
     expr.include.iter().all(|noun| matches!(noun, Noun::Class { many: is_many, .. } if *is_many || !many))
 }
 
 fn is_log(path: &str) -> bool {
-    path.contains("/log/") || path.ends_with(".log") || path.ends_with("/syslog") || path.contains("/logs/")
+    path.contains("/log/")
+        || path.rsplit('.').next() == Some("log")
+        || path.ends_with("/syslog")
+        || path.contains("/logs/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::llm::grammar::testing::read;
+
+    fn whole(kind: &str, text: &str) -> Option<Json> {
+        read(text, |sentence| {
+            let hits = sentence.slot(kind, 0).into_iter().filter(|hit| hit.end == sentence.tokens.len());
+            hits.min_by_key(|hit| hit.cost).and_then(|hit| match hit.value {
+                Value::Arg(json) => Some(json),
+                _ => None,
+            })
+        })
+    }
+
+    #[test]
+    fn amounts_keep_their_unit() {
+        for (kind, text, value) in [
+            ("span", "30 minutes", "30m"),
+            ("span", "2h", "2h"),
+            ("span", "an hour", "1h"),
+            ("span", "half an hour", "30m"),
+            ("span", "day", "1d"),
+            ("size", "4 GB", "4G"),
+            ("size", "512mb", "512M"),
+            ("range", "10 to 25", "10-25"),
+            ("firstlines", "40", "1-40"),
+            ("version", "v1.0.0", "1.0.0"),
+            ("disk", "root disk", "disk"),
+            ("node", "pve2", "pve2"),
+            ("storage", "nas-bakcup", "nas-backup"),
+        ] {
+            assert_eq!(whole(kind, text), Some(Json::from(value)), "{kind} {text}");
+        }
+        assert_eq!(whole("number", "three"), Some(Json::from(3)));
+        assert_eq!(whole("packages", "htop, tmux and curl"), Some(serde_json::json!(["htop", "tmux", "curl"])));
+    }
+
+    #[test]
+    fn what_is_none_is_none() {
+        for (kind, text) in
+            [("span", "soon"), ("size", "4 apples"), ("time", "noon"), ("node", "pve9"), ("newname", "118")]
+        {
+            assert_eq!(whole(kind, text), None, "{kind} {text}");
+        }
+    }
 }

@@ -1,0 +1,257 @@
+//! How one thing or class is named: by number, by its whole name, by words of its name, by a class with words before it.
+
+use super::{
+    noun::{Class, Determiner, Filter, Hit, Noun, Property},
+    sentence::Sentence,
+    token::Kind,
+    vocabulary::Named,
+};
+use crate::model::{Target, target::Vmid};
+
+impl Sentence<'_> {
+    /// The class noun at a token: its end, class, and whether it is in the plural.
+    pub(super) fn class_noun(&self, at: usize) -> Vec<(usize, Class, bool)> {
+        let phrases = self.phrases(at).iter().filter_map(|phrase| {
+            let class = match self.lexicon.classes.get(&phrase.concept)?.as_str() {
+                "ct" => Class::Ct,
+                "vm" => Class::Vm,
+                "guest" => Class::Guest,
+                "node" => Class::Node,
+                "template" => Class::Template,
+                "all" => Class::All,
+                _ => Class::Any,
+            };
+            let last = &self.tokens[phrase.end - 1];
+            let word = if phrase.corrected { last.meant.first().unwrap_or(&last.lower) } else { &last.lower };
+            let many = word.ends_with('s') || class == Class::All || class == Class::Any && word != "one";
+            Some((phrase.end, class, many))
+        });
+        phrases.collect()
+    }
+
+    pub(super) fn numbered(&self, at: usize, inherited: Option<Class>, out: &mut Vec<Hit<Noun>>) {
+        let mut starts = vec![(at, inherited, if inherited.is_some() { 0 } else { 2 })];
+        starts.extend(self.class_noun(at).into_iter().map(|(end, class, _)| (end, Some(class), 0)));
+        for (start, class, cost) in starts {
+            let mut number_at = start;
+            while self.is_any(number_at, &["with", "id", "vmid", "number", "no", "ids", "vmids", "#", "guest"]) {
+                number_at += 1;
+            }
+            let cost = if number_at > start { 0 } else { cost };
+            let Some(token) = self.token(number_at).filter(|token| token.is_wordlike()) else { continue };
+            let class = class.filter(|class| !matches!(class, Class::Any | Class::All));
+            if let Some((vmid, written)) = vmid_of(&token.lower) {
+                let class = written.or(class);
+                let cost = if written.is_some() || token.lower.starts_with('#') { 0 } else { cost };
+                out.push(Hit { end: number_at + 1, value: Noun::Vmid { vmid, class, filters: Vec::new() }, cost });
+            } else if let Some((first, last)) = vmid_range(&token.lower).filter(|_| class.is_some()) {
+                let filters = vec![Filter::is(Property::Vmids(first, last))];
+                let class = class.unwrap_or(Class::Any);
+                out.push(Hit {
+                    end: number_at + 1,
+                    value: Noun::Class {
+                        class,
+                        words: Vec::new(),
+                        filters,
+                        mods: 0,
+                        many: true,
+                        any: false,
+                        all: true,
+                    },
+                    cost,
+                });
+            } else if token.kind == Kind::Number && class.is_some() {
+                out.push(Hit { end: number_at + 1, value: Noun::Unknown { text: token.text.clone() }, cost: 20 });
+            } else if let Ok(target) = token.lower.parse::<Target>() {
+                self.written(&target, number_at + 1, out);
+            }
+        }
+    }
+
+    /// A target as plans write it: `ct/118`, `node/pve1`.
+    pub(super) fn written(&self, target: &Target, end: usize, out: &mut Vec<Hit<Noun>>) {
+        let text = target.to_string();
+        let noun = match target.node_name() {
+            Some(name) => self.vocabulary.node(name).map(|_| Noun::Named {
+                text: text.clone(),
+                named: self
+                    .vocabulary
+                    .named(name)
+                    .iter()
+                    .copied()
+                    .filter(|named| matches!(named, Named::Node(_)))
+                    .collect(),
+                class: Some(Class::Node),
+                filters: Vec::new(),
+            }),
+            None => None,
+        };
+        if target.to_string() != "cluster" {
+            out.push(Hit { end, value: noun.unwrap_or(Noun::Unknown { text }), cost: 0 });
+        }
+    }
+
+    pub(super) fn exact(&self, at: usize, out: &mut Vec<Hit<Noun>>) {
+        let mut starts: Vec<(usize, Option<Class>)> = vec![(at, None)];
+        starts.extend(
+            self.class_noun(at)
+                .into_iter()
+                .filter(|(_, class, _)| !matches!(class, Class::Any | Class::All))
+                .map(|(end, class, _)| (end, Some(class))),
+        );
+        for (start, before) in starts {
+            let start = if before.is_some() && self.is_any(start, &["called", "named"]) { start + 1 } else { start };
+            for (end, text, named, cost) in self.names(start) {
+                let noun = |class| Noun::Named { text: text.clone(), named: named.clone(), class, filters: Vec::new() };
+                out.push(Hit { end, value: noun(before), cost });
+                for (after, class, many) in self.class_noun(end) {
+                    if !many && !matches!(class, Class::Any | Class::All) && before.is_none() {
+                        out.push(Hit { end: after, value: noun(Some(class)), cost });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whole names that begin at a token, of one word or of several.
+    pub(super) fn names(&self, at: usize) -> Vec<(usize, String, Vec<Named>, u32)> {
+        let mut out = Vec::new();
+        let mut joined = String::new();
+        for end in at + 1..=(at + 5).min(self.tokens.len()) {
+            let token = &self.tokens[end - 1];
+            if !token.is_wordlike() || token.text.len() > 80 {
+                break;
+            }
+            joined.push_str(&token.lower);
+            let named = self.vocabulary.named(&joined);
+            if named.is_empty() {
+                if end == at + 1 {
+                    for meant in &token.meant {
+                        let named = self.vocabulary.named(meant);
+                        if !named.is_empty() {
+                            out.push((end, meant.clone(), named.to_vec(), 10));
+                        }
+                    }
+                }
+                continue;
+            }
+            let text = self.text(at, end);
+            let spelled = named.iter().any(|named| self.name(*named).eq_ignore_ascii_case(&text));
+            // Words of the language that are a name only when written together are rather those words.
+            out.push((end, text, named.to_vec(), if spelled { 0 } else { 3 }));
+        }
+        out
+    }
+
+    pub(super) fn name(&self, named: Named) -> &str {
+        match named {
+            Named::Guest(index) => &self.vocabulary.inventory.guests[index].name,
+            Named::Node(index) => &self.vocabulary.inventory.nodes[index].name,
+        }
+    }
+
+    pub(super) fn partial(&self, at: usize, out: &mut Vec<Hit<Noun>>) {
+        let mut words = Vec::new();
+        for end in at + 1..=(at + 3).min(self.tokens.len()) {
+            let token = &self.tokens[end - 1];
+            if !matches!(token.kind, Kind::Word | Kind::Number) || !self.vocabulary.is_part(&token.lower) {
+                break;
+            }
+            words.push(token.lower.clone());
+            if !self.vocabulary.with_parts(&words).is_empty() {
+                let noun = Noun::Partial { words: words.clone(), filters: Vec::new() };
+                out.push(Hit { end, value: noun, cost: 6 });
+            }
+        }
+    }
+
+    pub(super) fn class(&self, at: usize, determiner: Determiner, out: &mut Vec<Hit<Noun>>) {
+        let mut open = vec![(at, Vec::<Filter>::new(), Vec::<String>::new(), 0)];
+        for _ in 0..5 {
+            let mut next = Vec::new();
+            for (end, filters, words, cost) in open {
+                for (after, class, plural) in self.class_noun(end) {
+                    if class == Class::All && end != at {
+                        continue;
+                    }
+                    // `the nginx server` is rather the service than a machine.
+                    let served = !words.is_empty() && self.tokens[after - 1].is("server");
+                    let cost = cost + if served { 4 } else { 0 };
+                    let many = determiner.all || determiner.any || plural;
+                    let noun = Noun::Class {
+                        class,
+                        words: words.clone(),
+                        mods: filters.len(),
+                        filters: filters.clone(),
+                        many,
+                        any: determiner.any,
+                        all: determiner.all || class == Class::All,
+                    };
+                    out.push(Hit { end: after, value: noun, cost });
+                }
+                if let Some((after, pool)) = self.pool(end) {
+                    let mut filters = filters.clone();
+                    filters.push(Filter::is(Property::Pool(pool)));
+                    let noun = Noun::Class {
+                        class: Class::Any,
+                        words: Vec::new(),
+                        filters,
+                        mods: 0,
+                        many: true,
+                        any: false,
+                        all: true,
+                    };
+                    out.push(Hit { end: after, value: noun, cost });
+                }
+                for (after, filter, mut said, more) in self.modifier(end) {
+                    let (mut filters, mut words) = (filters.clone(), words.clone());
+                    filters.push(filter);
+                    words.append(&mut said);
+                    next.push((after, filters, words, cost + more));
+                }
+            }
+            if next.is_empty() {
+                break;
+            }
+            open = next;
+            open.truncate(12);
+        }
+    }
+
+    pub(super) fn unknown(&self, at: usize, out: &mut Vec<Hit<Noun>>) {
+        let classed = self.class_noun(at).into_iter().map(|(end, ..)| end).next();
+        let start = classed.unwrap_or(at);
+        let Some(token) = self.token(start).filter(|token| matches!(token.kind, Kind::Word | Kind::Quoted)) else {
+            return;
+        };
+        let strange = token.kind == Kind::Quoted || !self.lexicon.knows(&token.lower);
+        if strange && token.lower.starts_with(char::is_alphanumeric) {
+            let mut end = start + 1;
+            end = self.class_noun(end).into_iter().map(|(end, ..)| end).next().unwrap_or(end);
+            out.push(Hit { end, value: Noun::Unknown { text: token.text.clone() }, cost: 100 });
+        }
+    }
+}
+
+/// `118`, `#118`, `ct118`, `ct/118`, `vm-201`.
+fn vmid_of(word: &str) -> Option<(Vmid, Option<Class>)> {
+    let (rest, class) = ["lxc", "ct", "vm", "qemu"]
+        .iter()
+        .find_map(|prefix| {
+            Some((
+                word.strip_prefix(prefix)?,
+                Some(if matches!(*prefix, "vm" | "qemu") { Class::Vm } else { Class::Ct }),
+            ))
+        })
+        .unwrap_or((word, None));
+    let digits = rest.trim_start_matches(if class.is_some() { ['/', '-', '#', ':'] } else { ['#'; 4] });
+    let plain = (3..=9).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let vmid = plain.then(|| digits.parse::<Vmid>().ok())??;
+    (vmid >= 100).then_some((vmid, class))
+}
+
+fn vmid_range(word: &str) -> Option<(Vmid, Vmid)> {
+    let (first, last) = word.split_once('-')?;
+    let (first, last) = (vmid_of(first)?.0, vmid_of(last)?.0);
+    (first <= last).then_some((first, last))
+}
