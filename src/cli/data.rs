@@ -75,7 +75,7 @@ fn fields(screen: &mut Screen, object: &Map<String, Value>) {
     let (short, long): (Vec<_>, Vec<_>) = object.iter().partition(|(_, value)| is_short(value));
     let wide = short.iter().map(|(name, _)| table::width(name)).max().unwrap_or_default();
     for (name, value) in short {
-        let text = in_a_line(value);
+        let text = in_a_line(name, value);
         if !text.is_empty() {
             let name = table::padded(&words(name), wide);
             screen.line(Line::from("  ").and(Look::Dim, name).plain(format!("  {text}")));
@@ -109,14 +109,35 @@ fn is_short(value: &Value) -> bool {
     }
 }
 
-fn in_a_line(value: &Value) -> String {
+fn in_a_line(name: &str, value: &Value) -> String {
     match value {
         Value::Object(inner) => {
-            let fields = inner.iter().map(|(name, value)| format!("{} {}", words(name), effect::plain(value)));
+            let fields = inner.iter().map(|(name, value)| format!("{} {}", words(name), figure(name, value)));
             fields.collect::<Vec<_>>().join(", ")
         }
-        other => effect::plain(other),
+        other => figure(name, other),
     }
+}
+
+/// A value with the unit that its name tells: amounts of bytes as people write them.
+fn figure(name: &str, value: &Value) -> String {
+    const AMOUNTS: &[&str] =
+        &["total", "used", "available", "free", "size", "rss", "memory", "swap_total", "swap_used"];
+    let amount = AMOUNTS.contains(&name) || name.ends_with("bytes");
+    match value.as_u64().filter(|bytes| amount && *bytes >= 1 << 10) {
+        Some(bytes) => size(bytes),
+        None => effect::plain(value),
+    }
+}
+
+/// `512 KiB`, `23.5 GiB`.
+fn size(bytes: u64) -> String {
+    let (unit, shift) = [("TiB", 40), ("GiB", 30), ("MiB", 20)]
+        .into_iter()
+        .find(|(_, shift)| bytes >> shift > 0)
+        .unwrap_or(("KiB", 10));
+    let tenths = (u128::from(bytes) * 10) >> shift;
+    if tenths >= 1000 { format!("{} {unit}", tenths / 10) } else { format!("{}.{} {unit}", tenths / 10, tenths % 10) }
 }
 
 fn rows_table(screen: &mut Screen, rows: &[Value]) {
@@ -131,7 +152,7 @@ fn rows_table(screen: &mut Screen, rows: &[Value]) {
     let mut table =
         Table::owned(headings.into_iter().enumerate().map(|(index, name)| (name, importance(index))).collect());
     for row in rows {
-        table.row(names.iter().map(|name| effect::plain(&row[name.as_str()])).collect());
+        table.row(names.iter().map(|name| figure(name, &row[name.as_str()])).collect());
     }
     screen.table(&table);
 }
@@ -159,6 +180,16 @@ mod tests {
         let op = Op::ExecRun { command: "ls".into(), timeout: None };
         let data = json!({"exit_code": 0, "stdout": "\u{1b}[31ma\u{1b}[0m\nb\n", "stderr": "oops", "truncated": true});
         assert_eq!(shown(&op, &data), "\na\nb\noops\nnote: the output was longer; only its beginning was kept\n");
+    }
+
+    #[test]
+    fn amounts_have_their_unit() {
+        let data = json!({"memory": {"total": 25_276_510_208_u64, "used": 1_319_866}, "pid": 4_194_304, "received_bytes": 900});
+        assert_eq!(
+            shown(&Op::SystemMetrics {}, &data),
+            "\n  memory          total 23.5 GiB, used 1.2 MiB\n  pid             4194304\n  received bytes  900\n"
+        );
+        assert_eq!([size(1 << 10), size(150 << 30), size(u64::MAX)], ["1.0 KiB", "150 GiB", "16777215 TiB"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod flow;
 mod listing;
 mod multicall;
 mod offline;
+mod operation;
 mod plan_view;
 mod progress;
 mod results;

@@ -188,11 +188,11 @@ impl Screen {
         let first = lines.next().unwrap_or_default();
         self.note(Line::new().and(Look::Bad, "error:").plain(format!(" {first}")));
         // An error of several lines shows its place in a text; its own help gives way to the failure's.
-        let (helps, shown): (Vec<&str>, Vec<&str>) = lines.partition(|line| line.starts_with("help:"));
+        let (helps, shown): (Vec<&str>, Vec<&str>) = lines.partition(|line| line.trim_start().starts_with("help:"));
         for detail in shown.into_iter().chain(failure.details.iter().map(String::as_str)) {
             self.note(format!("  {detail}"));
         }
-        let own = helps.first().map(|line| line.trim_start_matches("help:").trim());
+        let own = helps.first().map(|line| line.trim_start().trim_start_matches("help:").trim());
         if let Some(help) = failure.help.as_deref().or(own) {
             self.help(help);
         }
@@ -268,6 +268,17 @@ pub mod tests {
         let line = Line::new().and(Look::Good, "✓").plain(" web\u{1b}[2J-server  ");
         assert_eq!(line.render(false), "✓ web-server");
         assert_eq!(line.render(true), "\u{1b}[32m✓\u{1b}[0m web-server");
+    }
+
+    #[test]
+    fn an_error_shows_its_place_and_one_help() {
+        let (mut screen, _, err) = screen("");
+        let message = "`and` is missing before `&`\n  tag=web &\n          ^\n  help: write key=value";
+        screen.failure(&Failure::new(message));
+        assert_eq!(
+            err.text(),
+            "error: `and` is missing before `&`\n    tag=web &\n            ^\nhelp: write key=value\n"
+        );
     }
 
     #[test]
