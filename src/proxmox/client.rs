@@ -78,9 +78,7 @@ impl Client {
     pub fn connect(access: &Access) -> Result<Self, ApiError> {
         let trust = match &access.verify {
             Verify::Fingerprint(digest) => Trust::PinnedCertificate(digest.clone()),
-            Verify::AuthorityFile(path) => Trust::Authorities(
-                files::read_text(path).map_err(|source| ApiError::Authority { path: path.clone(), source })?,
-            ),
+            Verify::AuthorityFile(path) => Trust::Authorities(files::read_text(path).map_err(ApiError::Authority)?),
         };
         let name = host(&access.address).to_owned();
         let endpoint = Endpoint::Tls { addresses: vec![access.address.clone()], name, trust, clock: Clock::new() };

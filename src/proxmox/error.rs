@@ -1,8 +1,8 @@
 //! What can go wrong with a request, told so that it is clear whether the API may have acted on it.
 
-use crate::sys::{http::HttpError, text::one_line, tls::TlsError};
+use crate::sys::{files::FileError, http::HttpError, text::one_line, tls::TlsError};
 use serde::Deserialize;
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 /// A request that did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -46,14 +46,8 @@ pub enum ApiError {
         why: String,
     },
     /// The CA file that the API is to be verified by is not to be had.
-    #[error("reading {}", path.display())]
-    Authority {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: crate::sys::files::FileError,
-    },
+    #[error("verifying the Proxmox API by its cluster's CA")]
+    Authority(#[source] FileError),
     /// TLS can't be set up with it.
     #[error("setting up the connection to the Proxmox API")]
     Tls(#[from] TlsError),
@@ -130,7 +124,7 @@ impl ApiError {
                 "the token lacks that privilege: `remotectl pve-agent install` on the node renews its role".into()
             }
             Self::Refused { status: 595..=599, .. } => "does the node answer? `remotectl nodes`".into(),
-            Self::Authority { .. } | Self::Tls(_) => {
+            Self::Authority(_) | Self::Tls(_) => {
                 "is this a Proxmox node? `remotectl pve-agent probe` shows what is there".into()
             }
             Self::Refused { .. } | Self::Answer { .. } => {

@@ -2,7 +2,7 @@
 //! us, copied line by line from the whole recording, which is compared with and gone through where it is at hand.
 
 use super::{
-    client::{Client, Token},
+    client::{Access, Client, Token, Verify},
     error::ApiError,
     form::Form,
     inventory::{Known, inventory},
@@ -13,8 +13,9 @@ use super::{
 use crate::{
     model::{
         Op, Outcome, Target,
+        digest::Digest,
         inventory::Os,
-        outcome::{Ending, Report},
+        outcome::{Ending, Report, chain},
     },
     sys::{cancel::Cancel, http::HttpError, secret::Secret, task::Task},
 };
@@ -333,6 +334,22 @@ fn a_nodes_state_and_tasks() {
         "{}",
         outcome.summary
     );
+}
+
+#[test]
+fn an_api_that_is_down_is_said_to_be_down() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let token = Token { id: "a@pve!b".into(), secret: Secret::new("c") };
+    let verify = Verify::Fingerprint(Digest::of(b""));
+    let client = Client::connect(&Access { address: free.to_string(), verify, token: token.clone() }).unwrap();
+    let outcome = perform(&client, &Op::GuestStart {}, &Target::ct(101), &Task::default());
+    let wanted = format!("GET /cluster/resources: the Proxmox API does not answer: connecting to {free}: ");
+    assert!(outcome.summary.starts_with(&wanted), "{}", outcome.summary);
+    assert_eq!((outcome.ending, outcome.help.unwrap().contains("systemctl status pveproxy")), (Ending::Failed, true));
+    let verify = Verify::AuthorityFile("/nonexistent/ca.pem".into());
+    let error = Client::connect(&Access { address: free.to_string(), verify, token }).unwrap_err();
+    let wanted = "verifying the Proxmox API by its cluster's CA: reading /nonexistent/ca.pem: No such file";
+    assert!(chain(&error).starts_with(wanted) && error.help().contains("Proxmox node"), "{}", chain(&error));
 }
 
 /// The recordings beside the project, where there are any.

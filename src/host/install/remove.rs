@@ -76,6 +76,8 @@ impl Installer<'_> {
         removal.file(&self.role_link(role));
         self.remove_versions(&mut removal);
         removal.file(&self.root.join(definition::log_file(role)));
+        // Where it told how it stands: without a service there is nothing to tell.
+        removal.file(&self.root.join(format!("run/remotectl/{}.json", role.as_str())));
         if purge {
             removal.file(&self.root.join(format!("etc/remotectl/{}.toml", role.as_str())));
             removal.tree(&self.root.join("var/lib/remotectl").join(role.as_str()));
@@ -137,7 +139,7 @@ impl Installer<'_> {
 
     /// Removes directories of ours that are empty now, and those outside that were made for us.
     fn remove_directories(&self, removal: &mut Removal) {
-        for directory in [VERSIONS, "etc/remotectl", "var/lib/remotectl"] {
+        for directory in [VERSIONS, "etc/remotectl", "var/lib/remotectl", "run/remotectl"] {
             removal.if_empty(&self.root.join(directory));
         }
         let home = self.root.join(HOME);
