@@ -112,7 +112,7 @@ pub fn a_sentence_restarts_nginx() {
     let registered = || text(&site.ask(&["agents", "--json"]).stdout).contains("ct/101");
     wait_until("the hub knows the agent", PATIENCE, registered);
 
-    let told = || text(&site.ask(&["guests", "name=web", "--json"]).stdout).contains("nginx");
+    let told = || text(&site.ask(&["guests", "name=web-server", "--json"]).stdout).contains("nginx");
     wait_until("the hub knows its services", PATIENCE, told);
 
     let before = web.nginx_pid().expect("nginx runs");
