@@ -147,10 +147,11 @@ impl Queue {
 }
 
 impl Engine {
-    /// Answers a poll: at once when there is something to tell, else when there is, or after `POLL_HOLD` seconds.
+    /// Answers a poll: at once when there is something to tell or when the agent was away (it wants to know that it is
+    /// heard), else when there is something, or after `POLL_HOLD` seconds.
     pub async fn poll(&self, agent: &str, request: &PollRequest) -> PollReply {
         let queue = self.delivery.queue(agent);
-        self.roster.seen(agent, &request.version, clock::unix_seconds());
+        let was_away = self.roster.seen(agent, &request.version, clock::unix_seconds());
         if queue.risen(request.high_water) {
             // The write is queued at once and nobody needs to wait for it: a lost mark is only told again.
             let marked = self.store.accepted(agent.to_owned(), request.high_water);
@@ -164,7 +165,7 @@ impl Engine {
         loop {
             let (commands, cancel) = queue.due(request.high_water);
             let reply = PollReply { protocol: PROTOCOL, time: clock::unix_seconds(), commands, cancel };
-            if !reply.commands.is_empty() || !reply.cancel.is_empty() {
+            if was_away || !reply.commands.is_empty() || !reply.cancel.is_empty() {
                 return reply;
             }
             tokio::select! {

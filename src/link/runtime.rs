@@ -51,6 +51,9 @@ pub trait Worker: Send + Sync + 'static {
     /// command that changed something.
     fn news(&self) -> Vec<Told>;
 
+    /// The hub has not taken what `news` gave: it has to be told again.
+    fn not_told(&self) {}
+
     /// How long until `news` is asked again.
     fn news_every(&self) -> Duration;
 
@@ -298,13 +301,16 @@ impl Runtime {
 
     fn tell_all(&self, queue: &Receiver<Job>, stop: &Cancel) {
         let mut job = Job::News;
+        let mut failures = 0;
         loop {
             match job {
                 Job::Deliver(seq) => self.deliver(seq, stop),
-                Job::Tell(told) => self.tell(told),
-                Job::News => self.worker.news().into_iter().for_each(|told| self.tell(told)),
+                Job::Tell(told) => drop(self.tell(told)),
+                Job::News if self.tell_news() => failures = 0,
+                Job::News => failures += 1,
             }
-            job = match queue.recv_timeout(self.worker.news_every()) {
+            let until_news = if failures > 0 { pause(failures) } else { self.worker.news_every() };
+            job = match queue.recv_timeout(until_news) {
                 Ok(next) => next,
                 Err(mpsc::RecvTimeoutError::Timeout) => Job::News,
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
@@ -315,11 +321,22 @@ impl Runtime {
         }
     }
 
-    /// Progress and telemetry are told once: what is lost is told again by what comes later.
-    fn tell(&self, told: Told) {
-        if let Err(error) = self.link.tell(told) {
-            tracing::debug!(error = crate::model::outcome::chain(&error), "telemetry was not taken");
+    /// Tells what is new; what the hub did not take is told again. Whether all was taken.
+    fn tell_news(&self) -> bool {
+        let taken = self.worker.news().into_iter().all(|told| self.tell(told));
+        if !taken {
+            self.worker.not_told();
         }
+        taken
+    }
+
+    /// Tells one thing; whether it was taken. Progress and output that is lost is not missed: the result says it all.
+    fn tell(&self, told: Told) -> bool {
+        let taken = self.link.tell(told);
+        if let Err(error) = &taken {
+            tracing::warn!(error = crate::model::outcome::chain(error), "the hub did not take what was told");
+        }
+        taken.is_ok()
     }
 
     /// A result is told until the hub acknowledges it.

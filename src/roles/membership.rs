@@ -104,8 +104,14 @@ impl Home {
     /// Takes configuration, key, journal and standing away.
     pub fn forget(&self) -> Result<(), files::FileError> {
         files::remove(&self.config)?;
-        files::remove(&self.standing)?;
+        self.forget_standing()?;
         files::remove_tree(&self.state)
+    }
+
+    /// Takes the standing away, and its directory where nobody else uses that.
+    pub fn forget_standing(&self) -> Result<(), files::FileError> {
+        files::remove(&self.standing)?;
+        self.standing.parent().map_or(Ok(()), |directory| files::remove_if_empty(directory).map(|_| ()))
     }
 
     /// Reads the configuration.
@@ -213,6 +219,10 @@ impl Worker for Telling {
 
     fn news(&self) -> Vec<crate::link::wire::Told> {
         self.worker.news()
+    }
+
+    fn not_told(&self) {
+        self.worker.not_told();
     }
 
     fn news_every(&self) -> Duration {

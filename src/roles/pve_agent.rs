@@ -190,6 +190,11 @@ impl Worker for PveWorker {
         news
     }
 
+    fn not_told(&self) {
+        self.host.not_told();
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn news_every(&self) -> Duration {
         REFRESH
     }

@@ -168,6 +168,7 @@ pub fn uninstall(purge: bool) -> Result<(), Failure> {
 /// Takes an agent of either kind away.
 pub fn uninstall_as(role: AgentRole, purge: bool) -> Result<(), Failure> {
     let removed = install::uninstall(place(role), purge).map_err(|error| not_installed(&error))?;
+    Home::find(role, None).forget_standing().map_err(|error| Failure::of("taking the agent away", &error))?;
     if removed.paths.is_empty() {
         println!("there was no {} here", role.as_str());
     }

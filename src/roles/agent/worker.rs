@@ -7,7 +7,7 @@ use crate::{
         runtime::Worker,
         wire::Told,
     },
-    model::{Op, Outcome, catalogue, facts::Facts, outcome::Report},
+    model::{Op, Outcome, facts::Facts, outcome::Report},
     sys::cancel::Cancel,
 };
 use std::{
@@ -48,13 +48,15 @@ impl Worker for HostWorker {
         self.changed_facts().map(|facts| Told::Facts { facts }).into_iter().collect()
     }
 
+    fn not_told(&self) {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn news_every(&self) -> Duration {
         NEWS_EVERY
     }
 
     fn capabilities(&self) -> Vec<String> {
-        let names = Op::ALL.iter().map(|(name, _)| *name);
-        let here = names.filter(|name| catalogue::spec(name).is_some_and(|spec| spec.runs == catalogue::Runs::Agent));
-        here.map(str::to_owned).collect()
+        Op::ALL.iter().map(|(name, _)| *name).filter(|name| host::can(name)).map(str::to_owned).collect()
     }
 }
