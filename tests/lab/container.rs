@@ -46,7 +46,7 @@ const PLAIN: Definition = Definition {
 
 /// All there are. None runs unless a test asks for it; 105 is the one that none should.
 pub const DEFINED: &[Definition] = &[
-    Definition { vmid: 101, name: "web", tags: "lab;web", ..PLAIN },
+    Definition { vmid: 101, name: "web-server", tags: "lab;web", ..PLAIN },
     Definition { vmid: 102, name: "bare", ..PLAIN },
     Definition { vmid: 103, name: "openrc", node: "pve2", base: Base::OpenRc, ..PLAIN },
     Definition { vmid: 104, name: "unprivileged", node: "pve2", unprivileged: true, ..PLAIN },

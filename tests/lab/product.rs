@@ -112,6 +112,9 @@ pub fn a_sentence_restarts_nginx() {
     let registered = || text(&site.ask(&["agents", "--json"]).stdout).contains("ct/101");
     wait_until("the hub knows the agent", PATIENCE, registered);
 
+    let told = || text(&site.ask(&["guests", "name=web-server", "--json"]).stdout).contains("nginx");
+    wait_until("the hub knows its services", PATIENCE, told);
+
     let before = web.nginx_pid().expect("nginx runs");
     succeeded(&site.ask(&["ask", "--yes", "restart the web server"]));
     let after = web.nginx_pid().expect("nginx runs again");
