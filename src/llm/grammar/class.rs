@@ -76,8 +76,16 @@ impl Scope<'_> {
         }
         for noun in &expr.include {
             let mut group = self.noun(noun, false)?;
-            group.retain(|target| !excluded.contains(target));
+            let before = group.len();
+            group.retain(|target| !excluded.contains(target) && !excluded.iter().any(|gone| self.is_on(target, gone)));
             if let Noun::Class { many: true, any, all, .. } = noun {
+                if group.len() == before && !excluded.is_empty() {
+                    let gone: Vec<String> = excluded.iter().map(|target| self.label(target)).collect();
+                    return Err(ask(
+                        format!("{} is not among them. What is to be left out?", gone.join(", ")),
+                        excluded,
+                    ));
+                }
                 taken.by_class.extend(group.iter().cloned());
                 taken.any |= any;
                 taken.bare |= !all && is_unbounded(noun);
@@ -96,6 +104,12 @@ impl Scope<'_> {
             return Err(ask("Nothing in the inventory fits that. Which guests or nodes?", Vec::new()));
         }
         Ok(taken)
+    }
+
+    /// Whether a guest is on a node that is left out.
+    fn is_on(&self, target: &Target, node: &Target) -> bool {
+        let guest = self.vocabulary.inventory.guest_of(target);
+        guest.is_some_and(|guest| node.node_name() == Some(guest.node.as_str()))
     }
 
     fn noun(&self, noun: &Noun, excepted: bool) -> Result<Vec<Target>, Problem> {
