@@ -71,6 +71,7 @@ impl Scope<'_> {
     pub fn resolve(&self, expr: &Expr) -> Result<Taken, Problem> {
         let mut taken = Taken::default();
         let mut excluded = Vec::new();
+        let mut removed = 0;
         for noun in &expr.exclude {
             excluded.extend(self.noun(noun, true)?);
         }
@@ -78,14 +79,8 @@ impl Scope<'_> {
             let mut group = self.noun(noun, false)?;
             let before = group.len();
             group.retain(|target| !excluded.contains(target) && !excluded.iter().any(|gone| self.is_on(target, gone)));
+            removed += before - group.len();
             if let Noun::Class { many: true, any, all, .. } = noun {
-                if group.len() == before && !excluded.is_empty() {
-                    let gone: Vec<String> = excluded.iter().map(|target| self.label(target)).collect();
-                    return Err(ask(
-                        format!("{} is not among them. What is to be left out?", gone.join(", ")),
-                        excluded,
-                    ));
-                }
                 taken.by_class.extend(group.iter().cloned());
                 taken.any |= any;
                 taken.bare |= !all && is_unbounded(noun);
@@ -97,6 +92,12 @@ impl Scope<'_> {
             }
             taken.targets.extend(group.iter().cloned());
             taken.groups.push(group);
+        }
+        // An exception that takes nothing away was meant otherwise; one named beside a name (`a, not b`) is clear.
+        let by_class = |noun: &Noun| matches!(noun, Noun::Class { .. });
+        if removed == 0 && !excluded.is_empty() && expr.include.iter().chain(&expr.exclude).any(by_class) {
+            let gone: Vec<String> = excluded.iter().take(8).map(|target| self.label(target)).collect();
+            return Err(ask(format!("{} is not among them. What is to be left out?", gone.join(", ")), excluded));
         }
         taken.targets.sort();
         taken.targets.dedup();
