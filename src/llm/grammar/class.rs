@@ -71,12 +71,15 @@ impl Scope<'_> {
     pub fn resolve(&self, expr: &Expr) -> Result<Taken, Problem> {
         let mut taken = Taken::default();
         let mut excluded = Vec::new();
+        let mut removed = 0;
         for noun in &expr.exclude {
             excluded.extend(self.noun(noun, true)?);
         }
         for noun in &expr.include {
             let mut group = self.noun(noun, false)?;
-            group.retain(|target| !excluded.contains(target));
+            let before = group.len();
+            group.retain(|target| !excluded.contains(target) && !excluded.iter().any(|gone| self.is_on(target, gone)));
+            removed += before - group.len();
             if let Noun::Class { many: true, any, all, .. } = noun {
                 taken.by_class.extend(group.iter().cloned());
                 taken.any |= any;
@@ -90,12 +93,24 @@ impl Scope<'_> {
             taken.targets.extend(group.iter().cloned());
             taken.groups.push(group);
         }
+        // An exception that takes nothing away was meant otherwise; one named beside a name (`a, not b`) is clear.
+        let by_class = |noun: &Noun| matches!(noun, Noun::Class { .. });
+        if removed == 0 && !excluded.is_empty() && expr.include.iter().chain(&expr.exclude).any(by_class) {
+            let gone: Vec<String> = excluded.iter().take(8).map(|target| self.label(target)).collect();
+            return Err(ask(format!("{} is not among them. What is to be left out?", gone.join(", ")), excluded));
+        }
         taken.targets.sort();
         taken.targets.dedup();
         if taken.targets.is_empty() {
             return Err(ask("Nothing in the inventory fits that. Which guests or nodes?", Vec::new()));
         }
         Ok(taken)
+    }
+
+    /// Whether a guest is on a node that is left out.
+    fn is_on(&self, target: &Target, node: &Target) -> bool {
+        let guest = self.vocabulary.inventory.guest_of(target);
+        guest.is_some_and(|guest| node.node_name() == Some(guest.node.as_str()))
     }
 
     fn noun(&self, noun: &Noun, excepted: bool) -> Result<Vec<Target>, Problem> {

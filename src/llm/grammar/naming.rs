@@ -34,7 +34,7 @@ impl Sentence<'_> {
         starts.extend(self.class_noun(at).into_iter().map(|(end, class, _)| (end, Some(class), 0)));
         for (start, class, cost) in starts {
             let mut number_at = start;
-            while self.is_any(number_at, &["with", "id", "vmid", "number", "no", "ids", "vmids", "#", "guest"]) {
+            while self.is_any(number_at, &["with", "id", "vmid", "number", "ids", "vmids", "#", "guest"]) {
                 number_at += 1;
             }
             let cost = if number_at > start { 0 } else { cost };

@@ -173,11 +173,16 @@ impl Sentence<'_> {
     }
 
     fn exception(&self, at: usize) -> Vec<(usize, Vec<Noun>, u32)> {
-        let at = if self.token(at).is_some_and(|token| token.kind == Kind::Comma) { at + 1 } else { at };
+        let comma = self.token(at).is_some_and(|token| token.kind == Kind::Comma);
+        let at = at + usize::from(comma);
         let except = self.lexicon.id("except");
-        let starts: Vec<_> = self.concept(at, except).map(|phrase| (phrase.end, phrase.corrected)).collect();
+        let mut starts: Vec<_> = self.concept(at, except).map(|phrase| (phrase.end, phrase.corrected)).collect();
+        if comma && self.is(at, "not") {
+            starts.push((at + 1, false));
+        }
         let mut out = Vec::new();
         for (start, corrected) in starts {
+            let start = start + usize::from(self.is_any(start, &["on", "in", "for", "from"]));
             // The longest list that can be excepted; a shorter one would leave a name out of the exception.
             let lists = self.noun_list(start);
             let longest = lists.iter().map(|list| list.end).max();
@@ -224,7 +229,7 @@ impl Sentence<'_> {
     fn joint(&self, at: usize) -> Option<usize> {
         let comma = self.token(at).is_some_and(|token| token.kind == Kind::Comma && token.text != ":");
         let mut next = at + usize::from(comma);
-        let joined = self.is_any(next, &["and", "plus", "or", "then"]) && !self.is(next, "then");
+        let joined = self.is_any(next, &["and", "plus"]);
         next += usize::from(joined);
         if self.is(next, "as") && self.is(next + 1, "well") && self.is(next + 2, "as") {
             next += 3;
@@ -264,7 +269,7 @@ impl Sentence<'_> {
                 mods: 0,
                 many: true,
                 any: false,
-                all: true,
+                all: false,
             };
             out.push(Hit { end: start, value: noun, cost: 6 });
         }

@@ -30,7 +30,7 @@ impl Sentence<'_> {
     /// A word before a class noun: where it ends, what it asks, as which words of a name it counts, its cost.
     pub(super) fn modifier(&self, at: usize) -> Vec<(usize, Filter, Vec<String>, u32)> {
         let mut out = Vec::new();
-        let negated = self.is_any(at, &["non", "not"]);
+        let negated = self.is(at, "non");
         let start = at + usize::from(negated);
         for (end, what, cost) in self.property(start) {
             let words = self.tokens[start..end].iter().map(|token| token.lower.clone()).collect();

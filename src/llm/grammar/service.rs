@@ -205,8 +205,7 @@ impl Scope<'_> {
     ) -> Result<Vec<(Target, String)>, Problem> {
         let mut out = Vec::new();
         let told = |target: &Target| {
-            let guest = self.vocabulary.inventory.guest_of(target);
-            guest.is_some_and(|guest| !guest.services.is_empty() && matches!(word.on(guest), Unit::Is(_)))
+            self.vocabulary.inventory.guest_of(target).is_some_and(|guest| !guest.services.is_empty())
         };
         let some_told = targets.iter().any(told);
         for target in targets {
@@ -219,7 +218,7 @@ impl Scope<'_> {
                 out.push((target.clone(), unit.clone()));
                 continue;
             };
-            // Where some of a class have told that they have it, those that have told nothing are left out.
+            // Where some of a class have told what they have, those that have told nothing are left out.
             if some_told && guest.services.is_empty() && by_class.contains(target) {
                 continue;
             }
