@@ -160,8 +160,7 @@ pub async fn agents(State(context): State<Context>, Query(which): Query<Which>) 
 }
 
 fn select(text: &str, inventory: &Inventory) -> Result<Vec<Target>, Failed> {
-    let help = "`remotectl guests` and `remotectl nodes` list what there is";
-    selector::select(text, inventory).map_err(|error| Failure::usage(error.to_string()).help(help).into())
+    selector::select(text, inventory).map_err(|error| Failure::from(error).into())
 }
 
 /// A string by which an agent may join once.

@@ -100,8 +100,7 @@ fn proposal_of(run: &RunRequest, inventory: &crate::model::Inventory) -> Result<
         };
         Failure::usage(error.to_string()).help(help)
     })?;
-    let targets = selector::select(&run.selector, inventory)
-        .map_err(|error| Failure::usage(error.to_string()).help("remotectl guests: what there is"))?;
+    let targets = selector::select(&run.selector, inventory)?;
     if targets.is_empty() {
         let failure = Failure::new(format!("nothing matches `{}`", run.selector));
         return Err(failure.help("`remotectl guests` lists what there is").exit(Exit::Clarify));

@@ -168,6 +168,8 @@ pub fn install(options: &HubOptions) -> Result<(), Failure> {
 pub fn serve(options: &HubOptions) -> Result<(), Failure> {
     logging::begin();
     let settings = Settings::load(options)?;
+    // Before a new hub is made: a taken port should leave nothing half done.
+    let listeners = settings.listen.iter().map(|address| bind(address)).collect::<Result<Vec<_>, _>>()?;
     let data = if Data::exists(&settings.data) {
         Data::open(&settings.data)?
     } else {
@@ -182,7 +184,7 @@ pub fn serve(options: &HubOptions) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::of("starting the hub", &error))?;
-    runtime.block_on(run(settings, data))
+    runtime.block_on(run(settings, data, listeners))
 }
 
 /// A hub that is made by serving has nobody before a terminal: the recovery key goes to a file for root.
@@ -193,8 +195,7 @@ fn recovery_note(settings: &Settings, recovery: &str) -> Result<PathBuf, Failure
     Ok(path)
 }
 
-async fn run(settings: Settings, data: Data) -> Result<(), Failure> {
-    let listeners = settings.listen.iter().map(|address| bind(address)).collect::<Result<Vec<_>, _>>()?;
+async fn run(settings: Settings, data: Data, listeners: Vec<TcpListener>) -> Result<(), Failure> {
     let bound: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let addresses = if settings.advertise.is_empty() { advertised(&bound) } else { settings.advertise.clone() };
     let tls = identity(&data, &addresses).map_err(|error| Failure::of("making the hub's certificate", &error))?;
