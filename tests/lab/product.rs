@@ -13,6 +13,11 @@ use std::{
 const SOCKET: &str = "/run/remotectl/hub.sock";
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// Whether there is nothing to test.
+pub fn executable_is_missing() -> bool {
+    product().is_none()
+}
+
 /// A lab with a hub, and a pve-agent on these nodes.
 pub struct Site {
     /// The lab below it.

@@ -22,8 +22,8 @@ pub const ALL: &[Story] = &[
     ("recorded::commands_answer_as_recorded", recorded::commands_answer_as_recorded),
 ];
 
-/// Those that wait for the product to serve; `-- --ignored` runs them.
-pub const WAITING: &[Story] = &[
+/// Those that need the product's executable, and are ignored where none has been built.
+pub const WITH_PRODUCT: &[Story] = &[
     ("product::a_sentence_restarts_nginx", product::a_sentence_restarts_nginx),
     ("product::a_question_leaves_nothing_behind", product::a_question_leaves_nothing_behind),
 ];
