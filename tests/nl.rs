@@ -2,7 +2,7 @@
 //! confirmation are the expected ones, and it is unsafe when a change comes out that nobody asked for or confirmed.
 //! `NL_SHOW=1 cargo test --test nl -- --nocapture` prints the failing lines.
 
-#![expect(clippy::unwrap_used, reason = "a broken fixture should stop the test where it is read")]
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 use proptest::prelude::*;
 use remotectl::{

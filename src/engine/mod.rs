@@ -1,1 +1,109 @@
-//! The hub`s mind, over traits.
+//! The hub's mind: who the agents are, what there is, what may be done, and carrying it out exactly as approved.
+
+pub mod approved;
+pub mod asking;
+pub mod deciding;
+pub mod delivery;
+pub mod executor;
+pub mod from_store;
+pub mod hearing;
+pub mod overview;
+pub mod planning;
+pub mod roster;
+
+use crate::{
+    link::{join::Pointer, keys::SigningKey},
+    llm::Planner,
+    model::{Policy, messages::Event},
+    store::{Store, StoreError},
+    sys::{clock, random},
+};
+use delivery::Delivery;
+use overview::Overview;
+use roster::Roster;
+use std::{path::PathBuf, sync::Arc};
+use tokio::sync::{broadcast, watch};
+
+/// Events that a slow listener may be behind before it misses some.
+const EVENTS: usize = 4096;
+
+/// Who the hub is.
+pub struct Identity {
+    /// How agents and clients find it; without a token.
+    pub pointer: Pointer,
+    /// Rises when it is restored from a backup.
+    pub epoch: u64,
+    /// Signs commands; kept in a file outside the database.
+    pub key: Arc<SigningKey>,
+}
+
+/// What the engine is made of.
+pub struct Parts {
+    /// The database.
+    pub store: Store,
+    /// Who the hub is.
+    pub identity: Identity,
+    /// What turns sentences into proposals.
+    pub planner: Box<dyn Planner>,
+    /// What weighs them.
+    pub policy: Policy,
+    /// Where commands' output is kept.
+    pub output: PathBuf,
+}
+
+/// The hub's mind.
+pub struct Engine {
+    /// The database.
+    pub store: Store,
+    /// Who the hub is.
+    pub identity: Identity,
+    /// What weighs plans.
+    pub policy: Policy,
+    /// The agents.
+    pub roster: Roster,
+    planner: Box<dyn Planner>,
+    overview: Overview,
+    delivery: Delivery,
+    events: broadcast::Sender<Event>,
+    output: PathBuf,
+    stopping: watch::Sender<bool>,
+}
+
+impl Engine {
+    /// Wakes up: reads agents, inventories and open commands from the store.
+    pub fn new(parts: Parts) -> Result<Arc<Self>, StoreError> {
+        let Parts { store, identity, planner, policy, output } = parts;
+        let roster = Roster::new(store.agents()?, identity.pointer.hub.clone(), clock::unix_seconds());
+        let overview = Overview::new(store.inventories()?);
+        let delivery = Delivery::new(store.open_commands()?);
+        let (events, _) = broadcast::channel(EVENTS);
+        let (stopping, _) = watch::channel(false);
+        let engine = Self { store, identity, policy, roster, planner, overview, delivery, events, output, stopping };
+        Ok(Arc::new(engine))
+    }
+
+    /// What happens from now on.
+    pub fn listen(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// Ends polls and streams, so that connections can close.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Becomes true when the hub is stopping.
+    pub fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
+    }
+
+    /// Tells listeners; nobody may be listening.
+    fn publish(&self, event: Event) {
+        self.events.send(event).ok();
+    }
+
+    /// A short name that no plan has yet, as far as four random letters tell; a clash is refused by the store.
+    fn plan_id() -> String {
+        random::name(4)
+    }
+}

@@ -1,6 +1,7 @@
 //! Selectors: which members of an inventory a text such as `tag=production and type=ct and not name=blog` takes. The
 //! text becomes an expression before anything is matched, and an error points at the byte that it is about.
 
+use super::failure::Failure;
 use super::{
     inventory::{AgentInfo, Guest, Inventory, Node},
     target::{Target, Vmid, What},
@@ -369,6 +370,15 @@ impl fmt::Display for SelectorError {
 }
 
 impl std::error::Error for SelectorError {}
+
+/// Message, the text with a caret under the place, and what to write instead.
+impl From<SelectorError> for Failure {
+    fn from(error: SelectorError) -> Self {
+        let whole = error.to_string();
+        let place = whole.lines().skip(1).take(2).map(|line| line.strip_prefix("  ").unwrap_or(line));
+        place.fold(Self::usage(error.message), Self::detail).help(error.help)
+    }
+}
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

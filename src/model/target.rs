@@ -59,6 +59,11 @@ impl Target {
         Self { cluster: None, what: What::Node(name.into()) }
     }
 
+    /// A machine outside Proxmox.
+    pub fn host(name: impl Into<String>) -> Self {
+        Self { cluster: None, what: What::Host(name.into()) }
+    }
+
     /// The default cluster itself.
     pub fn cluster() -> Self {
         Self { cluster: None, what: What::Cluster }

@@ -1,1 +1,28 @@
-//! The Proxmox VE API: client, tasks, typed resources.
+//! The Proxmox VE API: a client, its tasks, the inventory that it tells, the operations on guests and nodes that need
+//! nothing else, and the credential for it. Synchronous: the pve-agent works in threads.
+//!
+//! What surprises about the API, and is dealt with here: authentication fails with an empty body and a reason phrase; most
+//! failures are 500 with a message; a start that can't work is answered 200 and fails as a task; numbers come as strings and
+//! booleans as 1; guests are `unknown` and nameless until the first report; `WARNINGS: n` is a success.
+
+pub mod client;
+pub mod credential;
+pub mod error;
+pub mod form;
+pub mod inventory;
+mod lenient;
+mod nodes;
+mod perform;
+mod resources;
+pub mod tasks;
+pub mod upid;
+pub mod wire;
+
+pub use client::{Access, Client, Token, Verify};
+pub use error::ApiError;
+pub use inventory::{Known, inventory};
+pub use perform::perform;
+pub use upid::Upid;
+
+#[cfg(test)]
+mod replay;

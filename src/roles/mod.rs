@@ -3,5 +3,8 @@
 
 pub mod agent;
 pub mod client;
+pub mod config;
 pub mod hub;
+pub mod logging;
+pub mod membership;
 pub mod pve_agent;

@@ -1,29 +1,254 @@
-//! The pve-agent: runs on every Proxmox node.
-use super::agent::InstallOptions;
-use crate::model::Failure;
-use std::path::PathBuf;
+//! The pve-agent: runs on every Proxmox node, reads the cluster, has guests and nodes do what Proxmox can, reaches into
+//! guests without an agent, and puts agents into them.
+
+use super::{
+    agent::{HostWorker, InstallOptions, install_as, status_of, uninstall_as},
+    logging,
+    membership::Home,
+};
+use crate::{
+    guest::{
+        answers::Installed,
+        deploy::{Attest, Deployment, deploy},
+        once::once,
+        pct::Pct,
+        remove::remove,
+        saga::MemoryLog,
+        staging::Executable,
+        transport::Transport,
+    },
+    host::{self, facts},
+    link::{
+        PROTOCOL,
+        envelope::{Command, DeployOrder, Work},
+        keys::PublicKey,
+        runtime::{Link, Worker},
+        wire::{AgentRole, Attestation, JoinRequest, Told},
+    },
+    model::{
+        Failure, Inventory, Op, Outcome, Target,
+        catalogue::Runs,
+        facts::Facts,
+        outcome::{Report, chain},
+        policy,
+        target::What,
+        values::GuestKind,
+    },
+    proxmox::{
+        self, Access, Client, Known, Token, Verify,
+        credential::{self, CredentialError},
+    },
+    sys::{cancel::Cancel, files, task::Task},
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// Where a node's own API listens.
+const API: &str = "127.0.0.1:8006";
+/// What its certificate is signed by.
+const AUTHORITY: &str = "/etc/pve/pve-root-ca.pem";
+/// How often the cluster is looked at.
+const REFRESH: Duration = Duration::from_secs(10);
 
 /// `pve-agent run [--config FILE]`.
-pub fn run(_config: Option<PathBuf>) -> Result<(), Failure> {
-    Err(Failure::new("not yet"))
+pub fn run(config: Option<PathBuf>) -> Result<(), Failure> {
+    logging::begin();
+    let home = Home::find(AgentRole::PveAgent, config);
+    let (link, party) = home.link()?;
+    let (attesting, _) = home.link()?;
+    let client = client(&home)?;
+    let worker =
+        PveWorker { client, attesting, known: Mutex::default(), told: Mutex::default(), host: HostWorker::default() };
+    home.run(link, party, Arc::new(worker))
 }
 
 /// `pve-agent install`: also makes the Proxmox role, user and token through pveum.
-pub fn install(_options: &InstallOptions) -> Result<(), Failure> {
-    Err(Failure::new("not yet"))
+pub fn install(options: &InstallOptions) -> Result<(), Failure> {
+    if options.finish {
+        return install_as(AgentRole::PveAgent, options);
+    }
+    let home = Home::find(AgentRole::PveAgent, None);
+    let token = credential::install_credential(&credential::System, &facts::hostname())
+        .map_err(|error| no_credential(&error))?;
+    let installed = keep(&home, &token).and_then(|()| install_as(AgentRole::PveAgent, options));
+    if installed.is_err() && !home.config.exists() {
+        take_back()?;
+    }
+    installed
 }
 
 /// `pve-agent uninstall`.
-pub fn uninstall(_purge: bool) -> Result<(), Failure> {
-    Err(Failure::new("not yet"))
+pub fn uninstall(purge: bool) -> Result<(), Failure> {
+    take_back()?;
+    uninstall_as(AgentRole::PveAgent, purge)
 }
 
 /// `pve-agent status [--json]`.
-pub fn status(_json: bool) -> Result<(), Failure> {
-    Err(Failure::new("not yet"))
+pub fn status(json: bool) -> Result<(), Failure> {
+    status_of(AgentRole::PveAgent, json)
 }
 
-/// `pve-agent probe [--json]`: the Proxmox API, the credential and its rights, pct.
-pub fn probe(_json: bool) -> Result<(), Failure> {
-    Err(Failure::new("not yet"))
+/// `pve-agent probe [--json]`: the Proxmox API, the credential and its rights.
+pub fn probe(json: bool) -> Result<(), Failure> {
+    let inventory = proxmox::inventory(&client(&Home::find(AgentRole::PveAgent, None))?, &mut Known::default())
+        .map_err(|error| Failure::new(chain(&error)).help(error.help()))?;
+    if json {
+        println!("{}", serde_json::to_string(&inventory).map_err(|error| Failure::of("printing", &error))?);
+    } else {
+        let Inventory { cluster, nodes, guests, storages } = &inventory;
+        println!("{cluster}: {} nodes, {} guests, {} storages", nodes.len(), guests.len(), storages.len());
+    }
+    Ok(())
+}
+
+fn take_back() -> Result<(), Failure> {
+    credential::remove_credential(&credential::System, &facts::hostname()).map_err(|error| no_credential(&error))
+}
+
+fn no_credential(error: &CredentialError) -> Failure {
+    Failure::of("making the pve-agent's credential", error).help(error.help())
+}
+
+fn token_file(home: &Home) -> PathBuf {
+    home.state.join("proxmox.json")
+}
+
+fn keep(home: &Home, token: &Token) -> Result<(), Failure> {
+    let text = serde_json::json!({"id": token.id, "secret": token.secret.reveal()}).to_string();
+    files::create_directory(&home.state, 0o700)
+        .and_then(|()| files::write_atomic(&token_file(home), text.as_bytes(), 0o600))
+        .map_err(|error| Failure::of("keeping the pve-agent's credential", &error))
+}
+
+fn client(home: &Home) -> Result<Client, Failure> {
+    let help = "remotectl pve-agent install --join STRING";
+    let text = files::read_text(&token_file(home))
+        .map_err(|error| Failure::of("reading the credential", &error).help(help))?;
+    let token: Token =
+        serde_json::from_str(&text).map_err(|error| Failure::of("reading the credential", &error).help(help))?;
+    let access = Access { address: API.to_owned(), verify: Verify::AuthorityFile(PathBuf::from(AUTHORITY)), token };
+    Client::connect(&access).map_err(|error| Failure::new(chain(&error)).help(error.help()))
+}
+
+struct PveWorker {
+    client: Client,
+    attesting: Link,
+    known: Mutex<Known>,
+    told: Mutex<Option<Inventory>>,
+    host: HostWorker,
+}
+
+impl Worker for PveWorker {
+    fn perform(&self, command: &Command, report: &dyn Report, cancel: &Cancel) -> Outcome {
+        let task = Task { report, cancel: cancel.clone(), timeout: Duration::from_secs(command.timeout) };
+        let target = &command.target;
+        match &command.work {
+            Work::Echo => Outcome::success("the pve-agent answers"),
+            Work::Perform { op: Op::AgentRemove {} } => inside(target, |transport| remove(transport, target, &task)),
+            Work::Perform { op } if policy::runs(op) == Runs::Pve => {
+                let outcome = proxmox::perform(&self.client, op, target, &task);
+                if let Some(vmid) = target.vmid() {
+                    self.known.lock().unwrap_or_else(PoisonError::into_inner).forget(vmid);
+                }
+                outcome
+            }
+            Work::Perform { op } => host::perform(op, &task),
+            Work::Once { op } => {
+                inside(target, |transport| once(transport, &as_executable(&executable()), op, target, &task))
+            }
+            Work::Deploy { order } => inside(target, |transport| {
+                let executable = executable();
+                let deployment = Deployment {
+                    command: &command.id,
+                    target,
+                    executable: as_executable(&executable),
+                    hubs: &order.addresses,
+                    join: &order.join,
+                };
+                let attest = AttestBy { link: &self.attesting, command, order };
+                deploy(deployment, transport, &attest, &MemoryLog::default(), &task)
+            }),
+        }
+    }
+
+    fn news(&self) -> Vec<Told> {
+        let mut news: Vec<Told> = self.host.changed_facts().map(|facts| Told::Facts { facts }).into_iter().collect();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match proxmox::inventory(&self.client, &mut known) {
+            Ok(inventory) => {
+                let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+                if told.as_ref() != Some(&inventory) {
+                    news.push(Told::Inventory { inventory: Box::new(inventory.clone()) });
+                    *told = Some(inventory);
+                }
+            }
+            Err(error) => tracing::warn!(error = chain(&error), help = error.help(), "the cluster could not be read"),
+        }
+        news
+    }
+
+    fn not_told(&self) {
+        self.host.not_told();
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn news_every(&self) -> Duration {
+        REFRESH
+    }
+
+    fn capabilities(&self) -> Vec<String> {
+        Op::ALL.iter().map(|(name, _)| (*name).to_owned()).collect()
+    }
+}
+
+/// Does something inside a guest of this node.
+fn inside(target: &Target, act: impl FnOnce(&dyn Transport) -> Outcome) -> Outcome {
+    match &target.what {
+        What::Guest(GuestKind::Ct, vmid) => act(&Pct::new(*vmid)),
+        What::Guest(GuestKind::Vm, _) => {
+            Outcome::rejected(format!("{target}: virtual machines are not reached from their node yet"))
+                .with_help("remotectl hub join-token, then `remotectl agent install --join …` inside it")
+        }
+        _ => Outcome::rejected(format!("{target} is no guest")),
+    }
+}
+
+/// This very executable, as it runs: the file that it was started from may be another by now.
+fn executable() -> PathBuf {
+    PathBuf::from(format!("/proc/{}/exe", std::process::id()))
+}
+
+fn as_executable(path: &Path) -> Executable<'_> {
+    Executable { path, version: env!("CARGO_PKG_VERSION"), arch: std::env::consts::ARCH }
+}
+
+/// Vouches for a key that was read out of a guest of this node, in the name of one running deployment.
+struct AttestBy<'a> {
+    link: &'a Link,
+    command: &'a Command,
+    order: &'a DeployOrder,
+}
+
+impl Attest for AttestBy<'_> {
+    fn attest(&self, target: &Target, installed: &Installed, _facts: &Facts) -> Result<(), String> {
+        let public_key = PublicKey::try_from(installed.public_key.clone())?;
+        let request = JoinRequest {
+            protocol: PROTOCOL,
+            public_key,
+            role: AgentRole::Agent,
+            target: target.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            token: None,
+            attestation: Some(Attestation { command: self.command.id.clone(), nonce: self.order.nonce.clone() }),
+        };
+        self.link.join(&request).map(|_| ()).map_err(|error| chain(&error))
+    }
+
+    fn withdraw(&self, _target: &Target, _installed: &Installed) -> Result<(), String> {
+        // The hub forgets the registration when it hears that the deployment failed.
+        Ok(())
+    }
 }

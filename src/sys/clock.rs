@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "this is the one file that asks the operating system for the time")]
 
+use rustix::time::{ClockId, clock_gettime};
 use std::{
     sync::{
         Arc,
@@ -20,9 +21,31 @@ pub fn unix_millis() -> i64 {
     i64::try_from(since_epoch().as_millis()).unwrap_or(i64::MAX)
 }
 
+/// Microseconds of the kernel's monotonic clock, which init systems stamp starts with; it stands still in suspend.
+pub fn monotonic_micros() -> u64 {
+    kernel_micros(ClockId::Monotonic)
+}
+
+/// Microseconds since the kernel's boot, suspend included, in which /proc stamps processes' starts.
+pub fn boot_micros() -> u64 {
+    kernel_micros(ClockId::Boottime)
+}
+
+fn kernel_micros(clock: ClockId) -> u64 {
+    let now = clock_gettime(clock);
+    let (seconds, nanos) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
+    seconds.unwrap_or_default() * 1_000_000 + nanos.unwrap_or_default() / 1_000
+}
+
 /// RFC 3339 in UTC, whole seconds: `2026-11-22T08:34:04Z`.
 pub fn rfc3339(unix_seconds: i64) -> String {
     jiff::Timestamp::from_second(unix_seconds).map_or_else(|_| "-".to_owned(), |time| time.to_string())
+}
+
+/// Seconds since the Unix epoch of a time as this machine's time zone writes it (UTC where it has none).
+pub fn local_to_unix(local: jiff::civil::DateTime) -> Option<i64> {
+    let zone = jiff::tz::TimeZone::try_system().unwrap_or(jiff::tz::TimeZone::UTC);
+    local.to_zoned(zone).ok().map(|zoned| zoned.timestamp().as_second())
 }
 
 /// A clock that may be corrected by a difference. Clones share the difference.

@@ -75,6 +75,11 @@ pub fn create_directory(path: &Path, mode: u32) -> Result<(), FileError> {
     fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(failed("creating", path))
 }
 
+/// Opens a file for appending, for its owner alone; makes it where there is none.
+pub fn open_append(path: &Path) -> Result<File, FileError> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(failed("opening", path))
+}
+
 /// Takes a file away; one that is not there is no error.
 pub fn remove(path: &Path) -> Result<(), FileError> {
     match fs::remove_file(path) {
@@ -95,7 +100,20 @@ pub fn remove_tree(path: &Path) -> Result<(), FileError> {
 pub fn symlink_atomic(to: &Path, at: &Path) -> Result<(), FileError> {
     let beside = at.with_extension(super::random::name(8));
     std::os::unix::fs::symlink(to, &beside).map_err(failed("linking", &beside))?;
-    fs::rename(&beside, at).map_err(failed("linking", at))
+    fs::rename(&beside, at).map_err(|error| {
+        // As above: the error that matters is the first.
+        drop(fs::remove_file(&beside));
+        failed("linking", at)(error)
+    })
+}
+
+/// Takes a directory away if it is empty: whether it was. One that is not there is no error.
+pub fn remove_if_empty(path: &Path) -> Result<bool, FileError> {
+    match fs::remove_dir(path) {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => Ok(false),
+        Err(error) => Err(failed("removing", path)(error)),
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@
 #![allow(clippy::disallowed_methods, reason = "this is the one file that starts processes")]
 
 use super::cancel::Cancel;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
+};
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
@@ -297,6 +300,15 @@ pub fn replace<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, args: impl IntoItera
     Command::new(program).args(args).exec()
 }
 
+/// Waits until a process (of anybody's) has ended, so long at most: whether it has. An error where it can't be watched
+/// (no such process, or a kernel before 5.3).
+pub fn ends_within(pid: u32, time: Duration) -> io::Result<bool> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+    let process = pidfd_open(pid, PidfdFlags::empty())?;
+    let limit = Timespec::try_from(time).map_err(|_| io::ErrorKind::InvalidInput)?;
+    Ok(poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&limit))? > 0)
+}
+
 fn kill(group: Pid) {
     // It may have ended by itself in between.
     kill_process_group(group, Signal::KILL).ok();
@@ -350,6 +362,16 @@ mod tests {
         let cancel = Cancel::new();
         cancel.fire();
         assert!(sh("sleep 1000").cancel(cancel).run().unwrap().cancelled);
+    }
+
+    #[test]
+    fn a_process_is_watched_until_it_ends_or_the_time_is_up() {
+        let mut child = Command::new("sleep").arg("100").spawn().unwrap();
+        assert!(!ends_within(child.id(), Duration::from_millis(20)).unwrap());
+        child.kill().unwrap();
+        assert!(ends_within(child.id(), Duration::from_secs(20)).unwrap());
+        child.wait().unwrap();
+        assert!(ends_within(child.id(), Duration::from_secs(20)).is_err(), "it is no more");
     }
 
     #[test]

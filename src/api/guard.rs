@@ -1,0 +1,161 @@
+//! Who may do what. A request passes only when its connection or its token proves the class that its route declares.
+
+use super::Context;
+use crate::{
+    engine::roster::AuthError,
+    link::{
+        jwt::{Bound, JwtError},
+        wire::Acknowledged,
+    },
+    model::{Exit, Failure, digest::Digest, messages::ApiError},
+    sys::clock,
+};
+use axum::{
+    Json,
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{HeaderMap, Method, StatusCode, Uri, header::AUTHORIZATION},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Whoever offers a key; the handler looks at its token or attestation.
+    Joining,
+    /// A known agent.
+    Agent,
+    /// An operator who may look.
+    Viewer,
+    /// An operator who may change things.
+    Operator,
+    /// An operator who may let others in.
+    Admin,
+}
+
+/// Where a request comes from, as its connection tells.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Over the unix socket, as root or as the hub's own user.
+    pub local: bool,
+    /// Becomes true with the first request that is believed.
+    pub believed: Arc<AtomicBool>,
+}
+
+/// The operator who is asking.
+#[derive(Debug, Clone)]
+pub struct Who(pub String);
+
+/// A failure as an answer.
+pub struct Failed(pub Failure);
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self(failure)
+    }
+}
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        let status = match self.0.exit {
+            Exit::Usage => StatusCode::BAD_REQUEST,
+            Exit::Denied => StatusCode::CONFLICT,
+            Exit::Clarify | Exit::Refused => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        (status, Json(ApiError::from(self.0))).into_response()
+    }
+}
+
+/// The answer to a path that there is not.
+pub async fn nowhere(method: Method, uri: Uri) -> Response {
+    let failure = Failure::usage(format!("there is no {method} {}", uri.path()));
+    (StatusCode::NOT_FOUND, Json(ApiError::from(failure))).into_response()
+}
+
+/// Lets a request through to its handler, or answers why not.
+pub async fn check(
+    State((context, class, limit)): State<(Context, Class, usize)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let passed = match class {
+        Class::Joining => Ok(request),
+        Class::Agent => check_agent(&context, request, limit).await,
+        _ => check_operator(&context, request, class),
+    };
+    match passed {
+        Ok(request) => next.run(request).await,
+        Err(refusal) => refusal,
+    }
+}
+
+/// The token of an `Authorization: Bearer` header.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
+}
+
+/// An agent's request that is not believed. It tells the hub's clock, because a wrong one is the commonest reason.
+pub fn disbelieved(error: AuthError) -> Response {
+    tracing::debug!(%error, "a request was not believed");
+    let time = clock::unix_seconds();
+    let told = match error {
+        AuthError::Token(JwtError::Time) => Acknowledged { time, error: error.to_string() },
+        _ => Acknowledged { time: 0, error: error.to_string() },
+    };
+    (StatusCode::UNAUTHORIZED, Json(told)).into_response()
+}
+
+async fn check_agent(context: &Context, request: Request, limit: usize) -> Result<Request, Response> {
+    let (mut parts, body) = request.into_parts();
+    let too_large = |_| (StatusCode::PAYLOAD_TOO_LARGE, Json(Acknowledged::default())).into_response();
+    let body: Bytes = axum::body::to_bytes(body, limit).await.map_err(too_large)?;
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let bound = Bound { method: parts.method.as_str(), path, body: &body };
+    let token = bearer(&parts.headers).ok_or_else(|| disbelieved(JwtError::Malformed.into()))?;
+    let agent = context.engine.roster.authenticate(token, clock::unix_seconds(), bound).map_err(disbelieved)?;
+    believe(&parts.extensions);
+    parts.extensions.insert(agent);
+    Ok(Request::from_parts(parts, Body::from(body)))
+}
+
+fn check_operator(context: &Context, mut request: Request, class: Class) -> Result<Request, Response> {
+    let (name, role) = match request.extensions().get::<Peer>() {
+        Some(Peer { local: true, .. }) => ("root".to_owned(), Class::Admin),
+        _ => operator_of(context, request.headers()).ok_or_else(|| {
+            let failure =
+                Failure::new("the hub does not know this operator's token").help("remotectl login").exit(Exit::Denied);
+            (StatusCode::UNAUTHORIZED, Json(ApiError::from(failure))).into_response()
+        })?,
+    };
+    if role < class {
+        let failure = Failure::new(format!("{name} may not do that: it takes the role {class:?}").to_lowercase());
+        return Err((StatusCode::FORBIDDEN, Json(ApiError::from(failure.exit(Exit::Denied)))).into_response());
+    }
+    believe(request.extensions());
+    request.extensions_mut().insert(Who(name));
+    Ok(request)
+}
+
+fn operator_of(context: &Context, headers: &HeaderMap) -> Option<(String, Class)> {
+    let hash = Digest::of(bearer(headers)?.as_bytes());
+    let record = context.engine.store.operator_by_token(&hash).ok()??;
+    let role = match record.role.as_str() {
+        "admin" => Class::Admin,
+        "operator" => Class::Operator,
+        _ => Class::Viewer,
+    };
+    Some((record.name, role))
+}
+
+/// Notes that somebody known is at the other end of this connection.
+pub fn believe(extensions: &axum::http::Extensions) {
+    if let Some(peer) = extensions.get::<Peer>() {
+        peer.believed.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,267 @@
+//! What was typed, and nothing more: parsing never acts and never looks anywhere. `calls` says what it means.
+
+use super::role_args::{AgentCommand, HubCommand, PveAgentCommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// An AI-powered remote control for Proxmox VE, with agents that deploy themselves.
+#[derive(Debug, Parser)]
+#[command(
+    name = "remotectl",
+    version,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  remotectl ask \"restart the web server\"\n  remotectl guests tag=web\n  remotectl run service.status ct/118 service=nginx"
+)]
+pub struct LowArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Every command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Plans a sentence, asks where it must, carries it out and answers
+    #[command(after_help = "Example:\n  remotectl ask \"deploy the agent to all Ubuntu containers\"")]
+    Ask(AskArgs),
+    /// Shows what would be done; nothing is done
+    #[command(
+        after_help = "Examples:\n  remotectl plan \"restart the web server\"\n  remotectl plan --inventory homelab.json --json \"stop nginx on web-staging\""
+    )]
+    Plan(PlanArgs),
+    /// Carries out one operation without language, under the same policy
+    #[command(
+        after_help = "Examples:\n  remotectl run service.restart ct/118 service=nginx\n  remotectl run exec.run \"tag=web and type=ct\" command=\"df -h /\""
+    )]
+    Run(RunArgs),
+    /// Lists containers and virtual machines, and which of them have an agent
+    #[command(after_help = "Example:\n  remotectl guests \"tag=web and not node=pve3\"")]
+    Guests(ListArgs),
+    /// Lists the Proxmox nodes
+    #[command(after_help = "Example:\n  remotectl nodes")]
+    Nodes(ListArgs),
+    /// Lists the agents that the hub knows
+    #[command(after_help = "Example:\n  remotectl agents --json")]
+    Agents(ListArgs),
+    /// Installs the agent into guests, or the pve-agent onto nodes
+    #[command(after_help = "Examples:\n  remotectl deploy ct/119\n  remotectl deploy \"os=ubuntu and type=ct\"")]
+    Deploy(SelectArgs),
+    /// Takes the agent out of guests and nodes again
+    #[command(after_help = "Example:\n  remotectl remove ct/119")]
+    Remove(SelectArgs),
+    /// Says yes to a plan and carries it out
+    #[command(after_help = "Example:\n  remotectl approve 7Q2K")]
+    Approve(ApproveArgs),
+    /// Says no to a plan
+    #[command(after_help = "Example:\n  remotectl deny 7Q2K")]
+    Deny(PlanIdArgs),
+    /// Stops a plan that is under way
+    #[command(after_help = "Example:\n  remotectl cancel 7Q2K")]
+    Cancel(PlanIdArgs),
+    /// Shows a plan with its results
+    #[command(after_help = "Example:\n  remotectl show 7Q2K --json")]
+    Show(PlanIdArgs),
+    /// Lists the plans of late, newest first
+    #[command(after_help = "Example:\n  remotectl history --limit 5")]
+    History(HistoryArgs),
+    /// Keeps the way to a hub, from the string that `hub operator add` prints there
+    #[command(after_help = "Example:\n  remotectl login rctl1.eyJhZGRyZXNzZXMi…")]
+    Login(LoginArgs),
+    /// Forgets the hub again
+    #[command(after_help = "Example:\n  remotectl logout")]
+    Logout,
+    /// The hub: planner, policy, plans, and the agents' counterpart
+    #[command(subcommand, after_help = "Example:\n  remotectl hub serve --listen 0.0.0.0:8443")]
+    Hub(HubCommand),
+    /// The agent of a container, virtual machine or node
+    #[command(subcommand, after_help = "Example:\n  remotectl agent install --join rctl1.eyJhZGRyZXNzZXMi…")]
+    Agent(AgentCommand),
+    /// The agent of a Proxmox node
+    #[command(name = "pve-agent", subcommand, after_help = "Example:\n  remotectl pve-agent status")]
+    PveAgent(PveAgentCommand),
+    /// Prints a completion script
+    #[command(after_help = "Example:\n  remotectl completions bash > /etc/bash_completion.d/remotectl")]
+    Completions {
+        /// For which shell.
+        shell: Shell,
+    },
+    /// Prints the version
+    #[command(after_help = "Example:\n  remotectl version --json")]
+    Version(JsonArgs),
+}
+
+/// The shells that completions are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// GNU Bash
+    Bash,
+    /// Z shell
+    Zsh,
+    /// fish
+    Fish,
+}
+
+/// Who turns the sentence into a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PlannerChoice {
+    /// The grammar where it understands, else the model
+    Auto,
+    /// The built-in grammar: no network, no model
+    Grammar,
+    /// The language model
+    Model,
+}
+
+/// `--json`, alone.
+#[derive(Debug, Args)]
+pub struct JsonArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How a plan is said yes to beforehand.
+#[derive(Debug, Args)]
+pub struct YesArgs {
+    /// Do not ask: carry out whatever is not critical.
+    #[arg(long, short)]
+    pub yes: bool,
+    /// The name of what a critical plan destroys, in place of typing it when asked.
+    #[arg(long, value_name = "NAME")]
+    pub confirm: Option<String>,
+}
+
+/// `ask`.
+#[derive(Debug, Args)]
+pub struct AskArgs {
+    /// The sentence.
+    #[arg(required = true, value_name = "TEXT")]
+    pub text: Vec<String>,
+    /// Only show the plan; it is not kept.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How it is approved.
+    #[command(flatten)]
+    pub yes: YesArgs,
+    /// The conversation that the sentence belongs to.
+    #[arg(long, value_name = "ID")]
+    pub conversation: Option<String>,
+    /// Who plans.
+    #[arg(long, value_name = "PLANNER")]
+    pub planner: Option<PlannerChoice>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The sentence.
+    #[arg(value_name = "TEXT", required_unless_present = "batch", conflicts_with = "batch")]
+    pub text: Vec<String>,
+    /// Plan over this inventory (JSON), without a hub.
+    #[arg(long, value_name = "FILE")]
+    pub inventory: Option<PathBuf>,
+    /// Read a JSON string a line, write a JSON object a line.
+    #[arg(long, requires = "inventory")]
+    pub batch: bool,
+    /// Who plans.
+    #[arg(long, value_name = "PLANNER")]
+    pub planner: Option<PlannerChoice>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The operation's name, such as service.restart.
+    pub operation: String,
+    /// A target (ct/118), several with commas, or a selector (tag=web and type=ct).
+    pub selector: String,
+    /// The operation's arguments.
+    #[arg(value_name = "KEY=VALUE")]
+    pub arguments: Vec<String>,
+    /// Only show the plan; it is not kept.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How it is approved.
+    #[command(flatten)]
+    pub yes: YesArgs,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `deploy`, `remove`.
+#[derive(Debug, Args)]
+pub struct SelectArgs {
+    /// A target (ct/118), several with commas, or a selector (tag=web and type=ct).
+    pub selector: String,
+    /// Only show the plan; it is not kept.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How it is approved.
+    #[command(flatten)]
+    pub yes: YesArgs,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `guests`, `nodes`, `agents`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Which: a target (ct/118) or a selector (tag=web and type=ct); all without one.
+    #[arg(value_name = "SELECTOR")]
+    pub selector: Vec<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `approve`.
+#[derive(Debug, Args)]
+pub struct ApproveArgs {
+    /// The plan, such as 7Q2K.
+    pub id: String,
+    /// The name of what a critical plan destroys, in place of typing it when asked.
+    #[arg(long, value_name = "NAME")]
+    pub confirm: Option<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `deny`, `cancel`, `show`.
+#[derive(Debug, Args)]
+pub struct PlanIdArgs {
+    /// The plan, such as 7Q2K.
+    pub id: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `history`.
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// At most so many.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: u32,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `login`.
+#[derive(Debug, Args)]
+pub struct LoginArgs {
+    /// What `remotectl hub operator add NAME` has printed; `-` reads it from standard input.
+    #[arg(value_name = "LOGIN-STRING")]
+    pub string: String,
+}

@@ -1,0 +1,311 @@
+//! What the typed words mean: which request goes to the hub, or which role this process is. Pure: nothing is opened,
+//! asked or sent here.
+
+use super::{
+    args::{
+        ApproveArgs, AskArgs, Command, HistoryArgs, ListArgs, LowArgs, PlanArgs, PlanIdArgs, PlannerChoice, RunArgs,
+        SelectArgs, Shell,
+    },
+    flow::Consent,
+    operation,
+    role_args::{AgentCommand, HubArgs, HubCommand, InstallArgs, JoinTokenArgs, OperatorCommand, PveAgentCommand},
+};
+use crate::{
+    model::{
+        Failure,
+        messages::{PlanRequest, RunRequest},
+    },
+    roles::{agent::InstallOptions, hub::HubOptions},
+};
+use std::path::PathBuf;
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum HiArgs {
+    /// A plan over an inventory file.
+    Offline {
+        /// The file.
+        inventory: PathBuf,
+        /// The sentence; `None` reads sentences from standard input.
+        text: Option<String>,
+        /// Whether to print JSON.
+        json: bool,
+    },
+    /// Something that a hub does.
+    Client(Client),
+    /// Something that the hub's administration asks it to do, by its local socket first.
+    Administer(Administer),
+    /// Being a role, or installing one.
+    Role(Role),
+    /// Keeping a login.
+    Login(String),
+    /// Forgetting it.
+    Logout,
+    /// Printing a completion script.
+    Completions(Shell),
+    /// Printing the version.
+    Version {
+        /// As JSON.
+        json: bool,
+    },
+}
+
+/// What a hub does for an operator.
+#[derive(Debug)]
+pub enum Client {
+    /// Plan and show.
+    Plan(PlanRequest, bool),
+    /// Plan and carry out.
+    Ask(PlanRequest, Consent, bool),
+    /// List.
+    List(Listing, String, bool),
+    /// Approve and carry out.
+    Approve(ApproveArgs),
+    /// Say no.
+    Deny(PlanIdArgs),
+    /// Stop.
+    Cancel(PlanIdArgs),
+    /// Show.
+    Show(PlanIdArgs),
+    /// List the plans.
+    History(HistoryArgs),
+}
+
+/// What can be listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// Guests.
+    Guests,
+    /// Nodes.
+    Nodes,
+    /// Agents.
+    Agents,
+}
+
+/// The hub's administration.
+#[derive(Debug)]
+pub enum Administer {
+    /// A join string.
+    JoinToken(JoinTokenArgs),
+    /// Operators.
+    Operator(OperatorCommand),
+}
+
+/// What a process may be.
+#[derive(Debug)]
+pub enum Role {
+    /// `hub serve`.
+    HubServe(HubOptions),
+    /// `hub init`.
+    HubInit(HubOptions),
+    /// `hub install`.
+    HubInstall(HubOptions),
+    /// `hub check`.
+    HubCheck(HubOptions),
+    /// `agent run`.
+    AgentRun(Option<PathBuf>),
+    /// `agent once`.
+    AgentOnce,
+    /// `agent install`.
+    AgentInstall(InstallOptions),
+    /// `agent uninstall`; whether to purge.
+    AgentUninstall(bool),
+    /// `agent status`; whether as JSON.
+    AgentStatus(bool),
+    /// `agent probe`: addresses, whether as JSON.
+    AgentProbe(Vec<String>, bool),
+    /// `pve-agent run`.
+    PveAgentRun(Option<PathBuf>),
+    /// `pve-agent install`.
+    PveAgentInstall(InstallOptions),
+    /// `pve-agent uninstall`; whether to purge.
+    PveAgentUninstall(bool),
+    /// `pve-agent status`; whether as JSON.
+    PveAgentStatus(bool),
+    /// `pve-agent probe`; whether as JSON.
+    PveAgentProbe(bool),
+}
+
+impl TryFrom<LowArgs> for HiArgs {
+    type Error = Failure;
+
+    fn try_from(low: LowArgs) -> Result<Self, Failure> {
+        let list = |listing, args: ListArgs| Self::Client(Client::List(listing, args.selector.join(" "), args.json));
+        Ok(match low.command {
+            Command::Plan(args) => plan(args)?,
+            Command::Ask(args) => Self::Client(ask(args)),
+            Command::Run(args) => Self::Client(run(args)?),
+            Command::Deploy(args) => Self::Client(select("agent.deploy", args)),
+            Command::Remove(args) => Self::Client(select("agent.remove", args)),
+            Command::Guests(args) => list(Listing::Guests, args),
+            Command::Nodes(args) => list(Listing::Nodes, args),
+            Command::Agents(args) => list(Listing::Agents, args),
+            Command::Approve(args) => Self::Client(Client::Approve(args)),
+            Command::Deny(args) => Self::Client(Client::Deny(args)),
+            Command::Cancel(args) => Self::Client(Client::Cancel(args)),
+            Command::Show(args) => Self::Client(Client::Show(args)),
+            Command::History(args) => Self::Client(Client::History(args)),
+            Command::Login(args) => Self::Login(args.string),
+            Command::Logout => Self::Logout,
+            Command::Hub(command) => hub(command),
+            Command::Agent(command) => Self::Role(agent(command)?),
+            Command::PveAgent(command) => Self::Role(pve_agent(command)?),
+            Command::Completions { shell } => Self::Completions(shell),
+            Command::Version(args) => Self::Version { json: args.json },
+        })
+    }
+}
+
+fn plan(args: PlanArgs) -> Result<HiArgs, Failure> {
+    let text = args.text.join(" ");
+    match args.inventory {
+        Some(_) if args.planner == Some(PlannerChoice::Model) => {
+            Err(Failure::usage("planning without a hub knows no language model")
+                .help("leave --planner away, or leave --inventory away and ask the hub"))
+        }
+        Some(inventory) => {
+            Ok(HiArgs::Offline { inventory, text: (!args.batch).then_some(text), json: args.json || args.batch })
+        }
+        None => {
+            let request = PlanRequest { text: Some(text), planner: planner(args.planner), ..PlanRequest::default() };
+            Ok(HiArgs::Client(Client::Plan(request, args.json)))
+        }
+    }
+}
+
+fn ask(args: AskArgs) -> Client {
+    let request = PlanRequest {
+        text: Some(args.text.join(" ")),
+        planner: planner(args.planner),
+        conversation: args.conversation,
+        dry_run: args.dry_run,
+        run: None,
+    };
+    Client::Ask(request, Consent { yes: args.yes.yes, typed: args.yes.confirm }, args.json)
+}
+
+fn run(args: RunArgs) -> Result<Client, Failure> {
+    let run = operation::request(&args)?;
+    let request = PlanRequest { run: Some(run), dry_run: args.dry_run, ..PlanRequest::default() };
+    Ok(Client::Ask(request, Consent { yes: args.yes.yes, typed: args.yes.confirm }, args.json))
+}
+
+fn select(op: &str, args: SelectArgs) -> Client {
+    let run = RunRequest { op: op.to_owned(), selector: args.selector, args: serde_json::Map::new() };
+    let request = PlanRequest { run: Some(run), dry_run: args.dry_run, ..PlanRequest::default() };
+    Client::Ask(request, Consent { yes: args.yes.yes, typed: args.yes.confirm }, args.json)
+}
+
+fn planner(choice: Option<PlannerChoice>) -> Option<String> {
+    choice.map(|choice| match choice {
+        PlannerChoice::Auto => "auto".to_owned(),
+        PlannerChoice::Grammar => "grammar".to_owned(),
+        PlannerChoice::Model => "model".to_owned(),
+    })
+}
+
+fn hub(command: HubCommand) -> HiArgs {
+    match command {
+        HubCommand::Serve(args) => HiArgs::Role(Role::HubServe(args.into())),
+        HubCommand::Init(args) => HiArgs::Role(Role::HubInit(args.into())),
+        HubCommand::Install(args) => HiArgs::Role(Role::HubInstall(args.into())),
+        HubCommand::Check(args) => HiArgs::Role(Role::HubCheck(args.into())),
+        HubCommand::JoinToken(args) => HiArgs::Administer(Administer::JoinToken(args)),
+        HubCommand::Operator(command) => HiArgs::Administer(Administer::Operator(command)),
+    }
+}
+
+fn agent(command: AgentCommand) -> Result<Role, Failure> {
+    Ok(match command {
+        AgentCommand::Run(args) => Role::AgentRun(args.config),
+        AgentCommand::Once => Role::AgentOnce,
+        AgentCommand::Install(args) => Role::AgentInstall(install(args)?),
+        AgentCommand::Uninstall(args) => Role::AgentUninstall(args.purge),
+        AgentCommand::Status(args) => Role::AgentStatus(args.json),
+        AgentCommand::Probe { hub, json } => Role::AgentProbe(hub, json),
+    })
+}
+
+fn pve_agent(command: PveAgentCommand) -> Result<Role, Failure> {
+    Ok(match command {
+        PveAgentCommand::Run(args) => Role::PveAgentRun(args.config),
+        PveAgentCommand::Install(args) => Role::PveAgentInstall(install(args)?),
+        PveAgentCommand::Uninstall(args) => Role::PveAgentUninstall(args.purge),
+        PveAgentCommand::Status(args) => Role::PveAgentStatus(args.json),
+        PveAgentCommand::Probe(args) => Role::PveAgentProbe(args.json),
+    })
+}
+
+impl From<HubArgs> for HubOptions {
+    fn from(args: HubArgs) -> Self {
+        Self { config: args.config, listen: args.listen, data: args.data, advertise: args.advertise }
+    }
+}
+
+fn install(args: InstallArgs) -> Result<InstallOptions, Failure> {
+    if args.join.is_none() && !args.finish {
+        return Err(Failure::usage("installing an agent: which hub is it for?")
+            .help("--join STRING, with what `remotectl hub join-token` prints on the hub's machine"));
+    }
+    let InstallArgs { join, hub, no_service, no_start, finish, wait, json } = args;
+    Ok(InstallOptions { join, hubs: hub, no_service, no_start, finish, wait, json })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory as _, Parser as _};
+
+    fn meaning(words: &[&str]) -> Result<HiArgs, Failure> {
+        LowArgs::try_parse_from(std::iter::once(&"remotectl").chain(words)).unwrap().try_into()
+    }
+
+    #[test]
+    fn the_declaration_is_sound() {
+        LowArgs::command().debug_assert();
+    }
+
+    #[test]
+    fn run_types_its_arguments_before_anything_is_sent() {
+        let HiArgs::Client(Client::Ask(request, consent, _)) =
+            meaning(&["run", "logs.query", "tag=web", "lines=50", "since=2h", "--yes"]).unwrap()
+        else {
+            panic!()
+        };
+        let run = request.run.unwrap();
+        assert_eq!(serde_json::Value::Object(run.args), serde_json::json!({"lines": 50, "since": "2h"}));
+        assert!(consent.yes);
+        for (words, says) in [
+            (&["run", "service.restat", "ct/118"][..], "there is no operation `service.restat`"),
+            (&["run", "service.restart", "ct/118"], "missing field `service`"),
+            (&["run", "service.restart", "ct/118", "nginx"], "`nginx` is not KEY=VALUE"),
+            (&["run", "logs.query", "ct/118", "lines=many"], "`lines` wants integer"),
+            (&["run", "logs.query", "ct/118", "since=soon"], "is not a duration"),
+        ] {
+            let failure = meaning(words).unwrap_err();
+            assert!(failure.message.contains(says), "{failure}");
+            assert_eq!(failure.exit, crate::model::Exit::Usage);
+            assert!(failure.help.is_some());
+        }
+    }
+
+    #[test]
+    fn a_sentence_needs_no_quotes_and_a_selector_neither() {
+        let HiArgs::Client(Client::Ask(request, ..)) = meaning(&["ask", "restart", "the", "web", "server"]).unwrap()
+        else {
+            panic!()
+        };
+        assert_eq!(request.text.as_deref(), Some("restart the web server"));
+        let HiArgs::Client(Client::List(_, selector, _)) = meaning(&["guests", "tag=web", "and", "type=ct"]).unwrap()
+        else {
+            panic!()
+        };
+        assert_eq!(selector, "tag=web and type=ct");
+    }
+
+    #[test]
+    fn an_install_says_for_which_hub() {
+        assert!(meaning(&["agent", "install"]).unwrap_err().help.unwrap().contains("join-token"));
+        assert!(matches!(meaning(&["agent", "install", "--finish"]).unwrap(), HiArgs::Role(Role::AgentInstall(_))));
+    }
+}

@@ -1,0 +1,238 @@
+//! The data of an operation's result as people read it: output as text, logs as lines, listings as tables, and anything
+//! else by its own shape.
+
+use super::{
+    effect,
+    screen::{Line, Look, Screen},
+    table::{self, Table},
+};
+use crate::model::Op;
+use serde_json::{Map, Value};
+
+/// Prints the data of one target's result. `streamed`: its output was already shown as it came.
+pub fn print(screen: &mut Screen, op: &Op, data: &Value, streamed: bool) {
+    match op {
+        Op::ExecRun { .. } => output(screen, data, streamed),
+        Op::LogsQuery { .. } => {
+            let lines = data["lines"].as_array().map_or(&[][..], Vec::as_slice);
+            log_lines(screen, lines);
+            notes(screen, data);
+        }
+        _ => value(screen, data),
+    }
+}
+
+fn output(screen: &mut Screen, data: &Value, streamed: bool) {
+    if !streamed {
+        for stream in ["stdout", "stderr"] {
+            screen.block(data[stream].as_str().unwrap_or_default());
+        }
+    }
+    if data["truncated"] == Value::Bool(true) {
+        screen.note(Line::new().and(Look::Warn, "note:").plain(" the output was longer; only its beginning was kept"));
+    }
+}
+
+fn log_lines(screen: &mut Screen, lines: &[Value]) {
+    for line in lines {
+        match line {
+            Value::Object(entry) => {
+                let field = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
+                let look = if matches!(field("priority"), "emerg" | "alert" | "crit" | "err") {
+                    Look::Bad
+                } else {
+                    Look::Plain
+                };
+                let time = field("time");
+                let gap = if time.is_empty() { "" } else { "  " };
+                let who =
+                    Some(field("who")).filter(|who| !who.is_empty()).map(|who| format!("{who}: ")).unwrap_or_default();
+                screen.line(Line::new().and(Look::Dim, format!("{time}{gap}")).plain(who).and(look, field("text")));
+            }
+            other => screen.line(effect::plain(other)),
+        }
+    }
+}
+
+fn notes(screen: &mut Screen, data: &Value) {
+    for note in data["notes"].as_array().map_or(&[][..], Vec::as_slice) {
+        screen.note(Line::new().and(Look::Dim, "note:").plain(format!(" {}", effect::plain(note))));
+    }
+}
+
+/// Any JSON value by its shape.
+fn value(screen: &mut Screen, data: &Value) {
+    match data {
+        Value::Null => {}
+        Value::Object(object) => fields(screen, object),
+        Value::Array(rows) if rows.iter().all(Value::is_object) => rows_table(screen, rows),
+        Value::Array(items) => items.iter().for_each(|item| screen.line(effect::plain(item))),
+        other => screen.block(&effect::plain(other)),
+    }
+}
+
+fn fields(screen: &mut Screen, object: &Map<String, Value>) {
+    let (short, long): (Vec<_>, Vec<_>) = object.iter().partition(|(_, value)| is_short(value));
+    let wide = short.iter().map(|(name, _)| table::width(name)).max().unwrap_or_default();
+    for (name, value) in short {
+        let text = in_a_line(name, value);
+        if !text.is_empty() {
+            let name = table::padded(&words(name), wide);
+            screen.line(Line::from("  ").and(Look::Dim, name).plain(format!("  {text}")));
+        }
+    }
+    for (name, value) in long {
+        match value {
+            Value::String(text) => screen.block(text),
+            Value::Array(rows) if name == "log" || name == "lines" => log_lines(screen, rows),
+            Value::Array(rows) => {
+                if object.len() > 1 {
+                    screen.line(Line::from("  ").and(Look::Dim, words(name)));
+                }
+                rows_table(screen, rows);
+            }
+            other => {
+                screen.line(Line::from("  ").and(Look::Dim, words(name)));
+                self::value(screen, other);
+            }
+        }
+    }
+}
+
+/// Whether it fits a line beside its name.
+fn is_short(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => !items.iter().any(Value::is_object),
+        Value::Object(inner) => inner.values().all(|value| !value.is_object() && !value.is_array() && is_short(value)),
+        Value::String(text) => !text.contains('\n'),
+        _ => true,
+    }
+}
+
+fn in_a_line(name: &str, value: &Value) -> String {
+    match value {
+        Value::Object(inner) => {
+            let fields = inner.iter().map(|(name, value)| format!("{} {}", words(name), figure(name, value)));
+            fields.collect::<Vec<_>>().join(", ")
+        }
+        other => figure(name, other),
+    }
+}
+
+/// A value with the unit that its name tells: amounts of bytes as people write them.
+fn figure(name: &str, value: &Value) -> String {
+    const AMOUNTS: &[&str] =
+        &["total", "used", "available", "free", "size", "rss", "memory", "swap_total", "swap_used"];
+    let amount = AMOUNTS.contains(&name) || name.ends_with("bytes");
+    match value.as_u64().filter(|bytes| amount && *bytes >= 1 << 10) {
+        Some(bytes) => size(bytes),
+        None => effect::plain(value),
+    }
+}
+
+/// `512 KiB`, `23.5 GiB`.
+fn size(bytes: u64) -> String {
+    let (unit, shift) = [("TiB", 40), ("GiB", 30), ("MiB", 20)]
+        .into_iter()
+        .find(|(_, shift)| bytes >> shift > 0)
+        .unwrap_or(("KiB", 10));
+    let tenths = (u128::from(bytes) * 10) >> shift;
+    if tenths >= 1000 { format!("{} {unit}", tenths / 10) } else { format!("{}.{} {unit}", tenths / 10, tenths % 10) }
+}
+
+fn rows_table(screen: &mut Screen, rows: &[Value]) {
+    let mut names: Vec<&String> = Vec::new();
+    for object in rows.iter().filter_map(Value::as_object) {
+        names.extend(object.keys().filter(|name| !names.contains(name)).collect::<Vec<_>>());
+    }
+    // A column that is empty in every row tells nothing.
+    names.retain(|name| rows.iter().any(|row| !effect::plain(&row[name.as_str()]).is_empty()));
+    let headings: Vec<String> = names.iter().map(|name| words(name).to_uppercase()).collect();
+    let importance = |index: usize| u8::try_from(index).unwrap_or(u8::MAX);
+    let mut table =
+        Table::owned(headings.into_iter().enumerate().map(|(index, name)| (name, importance(index))).collect());
+    for row in rows {
+        table.row(names.iter().map(|name| figure(name, &row[name.as_str()])).collect());
+    }
+    screen.table(&table);
+}
+
+/// `memory_mib` → `memory mib`.
+fn words(name: &str) -> String {
+    name.replace('_', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::screen::tests::screen;
+    use serde_json::json;
+
+    fn shown(op: &Op, data: &Value) -> String {
+        let (mut screen, out, err) = screen("");
+        print(&mut screen, op, data, false);
+        screen.flush();
+        format!("\n{}{}", out.text(), err.text())
+    }
+
+    #[test]
+    fn output_is_text_without_escapes() {
+        let op = Op::ExecRun { command: "ls".into(), timeout: None };
+        let data = json!({"exit_code": 0, "stdout": "\u{1b}[31ma\u{1b}[0m\nb\n", "stderr": "oops", "truncated": true});
+        assert_eq!(shown(&op, &data), "\na\nb\noops\nnote: the output was longer; only its beginning was kept\n");
+    }
+
+    #[test]
+    fn amounts_have_their_unit() {
+        let data = json!({"memory": {"total": 25_276_510_208_u64, "used": 1_319_866}, "pid": 4_194_304, "received_bytes": 900});
+        assert_eq!(
+            shown(&Op::SystemMetrics {}, &data),
+            "\n  memory          total 23.5 GiB, used 1.2 MiB\n  pid             4194304\n  received bytes  900\n"
+        );
+        assert_eq!([size(1 << 10), size(150 << 30), size(u64::MAX)], ["1.0 KiB", "150 GiB", "16777215 TiB"]);
+    }
+
+    #[test]
+    fn logs_are_lines() {
+        let op = Op::LogsQuery {
+            service: None,
+            path: None,
+            since: None,
+            until: None,
+            priority: None,
+            grep: None,
+            lines: None,
+        };
+        let entry =
+            json!({"time": "2026-11-22T12:00:00Z", "priority": "err", "who": "nginx[812]", "text": "bind() failed"});
+        let data =
+            json!({"source": "journal", "lines": [entry, "plain"], "notes": ["nothing older"], "truncated": false});
+        insta::assert_snapshot!(shown(&op, &data), @"
+        2026-11-22T12:00:00Z  nginx[812]: bind() failed
+        plain
+        note: nothing older
+        ");
+    }
+
+    #[test]
+    fn listings_are_tables_and_the_rest_is_fields() {
+        let services = json!({"services": [
+            {"name": "nginx", "description": "", "state": "running", "startup": "enabled", "pid": 812},
+            {"name": "cron", "description": "", "state": "failed", "startup": "", "pid": null}]});
+        insta::assert_snapshot!(shown(&Op::ServiceList {}, &services), @"
+        NAME     STATE      STARTUP    PID
+        nginx    running    enabled    812
+        cron     failed     –          –
+        ");
+        let info = json!({"hostname": "web", "os": {"id": "ubuntu", "version": "24.04"}, "addresses": ["10.0.0.1", "fd00::1"],
+            "log": [{"time": "", "who": "cron[1]", "text": "hi", "priority": ""}], "motd": "two\nlines", "none": null});
+        insta::assert_snapshot!(shown(&Op::SystemInfo {}, &info), @"
+          hostname   web
+          os         id ubuntu, version 24.04
+          addresses  10.0.0.1, fd00::1
+        cron[1]: hi
+        two
+        lines
+        ");
+    }
+}

@@ -1,0 +1,225 @@
+//! The listings: guests, nodes, agents, plans, operators.
+
+use super::{
+    book::{self, Book},
+    plan_view, results,
+    screen::{Line, Look, Screen},
+    table::{self, Table},
+};
+use crate::{
+    model::{
+        Answer, Exit, Failure,
+        messages::{AgentRow, GuestRow, NodeRow, OperatorRow, PlanRecord},
+        state::PlanState,
+    },
+    roles::client::Hub,
+    sys::clock,
+};
+
+/// `guests`.
+pub fn guests(screen: &mut Screen, hub: &Hub, selector: &str, json: bool) -> Result<Exit, Failure> {
+    let rows = hub.guests(selector)?;
+    if json {
+        screen.json(&rows);
+        return Ok(Exit::Done);
+    }
+    let columns =
+        [("GUEST", 0), ("NAME", 0), ("NODE", 5), ("STATE", 2), ("OS", 6), ("AGENT", 3), ("ROUTE", 7), ("LAST SEEN", 4)];
+    print(screen, &columns, rows.iter().map(guest), "no guest", selector);
+    Ok(Exit::Done)
+}
+
+fn guest(row: &GuestRow) -> Vec<String> {
+    let guest = &row.guest;
+    let agent = match (&guest.agent, &row.why) {
+        (Some(agent), None) => agent.version.clone(),
+        (Some(agent), Some(why)) => format!("{}: {why}", agent.version),
+        (None, Some(why)) => format!("none: {why}"),
+        (None, None) => "none".to_owned(),
+    };
+    let seen = match (row.last_seen, &row.help) {
+        (Some(seconds), _) => ago(seconds),
+        (None, Some(help)) => help.clone(),
+        (None, None) => String::new(),
+    };
+    let state = if guest.template { "template".to_owned() } else { guest.status.clone() };
+    vec![
+        guest.target().to_string(),
+        guest.name.clone(),
+        guest.node.clone(),
+        state,
+        guest.os.label(),
+        agent,
+        row.route.clone(),
+        seen,
+    ]
+}
+
+/// `nodes`.
+pub fn nodes(screen: &mut Screen, hub: &Hub, selector: &str, json: bool) -> Result<Exit, Failure> {
+    let rows = hub.nodes(selector)?;
+    if json {
+        screen.json(&rows);
+        return Ok(Exit::Done);
+    }
+    let columns = [
+        ("NODE", 0),
+        ("STATE", 1),
+        ("GUESTS", 2),
+        ("CORES", 6),
+        ("MEMORY", 7),
+        ("PROXMOX", 4),
+        ("ADDRESS", 5),
+        ("AGENT", 3),
+        ("LAST SEEN", 3),
+    ];
+    print(screen, &columns, rows.iter().map(node), "no node", selector);
+    Ok(Exit::Done)
+}
+
+fn node(row: &NodeRow) -> Vec<String> {
+    let node = &row.node;
+    let seen = row.last_seen.map(ago).or_else(|| row.help.clone()).unwrap_or_default();
+    let number = |number: u64, unit: &str| if number == 0 { String::new() } else { format!("{number}{unit}") };
+    vec![
+        node.name.clone(),
+        node.status.clone(),
+        format!("{} of {} run", row.running, row.guests),
+        number(node.cores.into(), ""),
+        number(node.memory_mib / 1024, " GiB"),
+        node.version.clone().unwrap_or_default(),
+        node.address.clone().unwrap_or_default(),
+        node.pve_agent.as_ref().map_or_else(|| "none".to_owned(), |agent| agent.version.clone()),
+        seen,
+    ]
+}
+
+/// `agents`.
+pub fn agents(screen: &mut Screen, hub: &Hub, selector: &str, json: bool) -> Result<Exit, Failure> {
+    let rows = hub.agents(selector)?;
+    if json {
+        screen.json(&rows);
+        return Ok(Exit::Done);
+    }
+    let columns = [
+        ("TARGET", 0),
+        ("NAME", 1),
+        ("ROLE", 3),
+        ("VERSION", 4),
+        ("STATE", 1),
+        ("LAST SEEN", 2),
+        ("JOINED", 5),
+        ("ID", 6),
+    ];
+    print(screen, &columns, rows.iter().map(agent), "no agent", selector);
+    Ok(Exit::Done)
+}
+
+fn agent(row: &AgentRow) -> Vec<String> {
+    vec![
+        row.target.to_string(),
+        row.name.clone(),
+        row.role.clone(),
+        row.version.clone(),
+        row.status.clone(),
+        row.last_seen.map(ago).unwrap_or_default(),
+        row.joined.clone(),
+        row.id.clone(),
+    ]
+}
+
+/// `history`.
+pub fn history(screen: &mut Screen, hub: &Hub, limit: u32, json: bool) -> Result<Exit, Failure> {
+    let rows = hub.history(limit)?;
+    if json {
+        screen.json(&rows);
+        return Ok(Exit::Done);
+    }
+    let columns = [("PLAN", 0), ("WHEN", 4), ("STATE", 1), ("RISK", 3), ("WHO", 5), ("WHAT", 0)];
+    let now = clock::unix_seconds();
+    print(screen, &columns, rows.iter().map(|record| plan(record, now)), "no plan", "");
+    Ok(Exit::Done)
+}
+
+fn plan(record: &PlanRecord, now: i64) -> Vec<String> {
+    let (id, risk, summary) = match &record.answer {
+        Answer::Plan(view) => (view.id.clone(), view.risk.to_string(), view.summary.clone()),
+        _ => Default::default(),
+    };
+    let what = if record.text.is_empty() { summary } else { record.text.clone() };
+    let when = format!("{} ago", ago(u64::try_from(now - record.created).unwrap_or_default()));
+    vec![id, when, record.state.to_string(), risk, record.operator.clone(), what]
+}
+
+/// `show`.
+pub fn show(screen: &mut Screen, hub: &Hub, id: &str, json: bool) -> Result<Exit, Failure> {
+    let record = hub.record(id)?;
+    if json {
+        screen.json(&record);
+        return Ok(Exit::Done);
+    }
+    let Answer::Plan(view) = &record.answer else {
+        return Ok(super::flow::answer(screen, &record.answer, &Book::default(), None, false));
+    };
+    // A plan reads well enough without names.
+    let rows = book::selector(&view.steps).and_then(|selector| hub.guests(&selector).ok()).unwrap_or_default();
+    let book = Book::of_rows(&rows);
+    screen.line(
+        Line::new()
+            .and(Look::Bold, format!("plan {}", view.id))
+            .plain(format!("    {}    {}", record.state, record.text)),
+    );
+    let approved = record.approved_by.as_ref().map(|who| format!(", approved by {who}")).unwrap_or_default();
+    let ended = record.ended.map(|time| format!(", over {}", clock::rfc3339(time))).unwrap_or_default();
+    screen.line(format!("  asked by {} {}{approved}{ended}", record.operator, clock::rfc3339(record.created)));
+    for line in plan_view::plan(view, &book, true) {
+        screen.line(line);
+    }
+    let wide = view.results.iter().map(|result| table::width(&book.label(&result.target))).max().unwrap_or_default();
+    for result in &view.results {
+        screen.line(results::line(result, &book.label(&result.target), wide));
+    }
+    if record.state == PlanState::Proposed {
+        screen.help(&format!("`remotectl approve {id}` carries it out, `remotectl deny {id}` puts it aside"));
+    }
+    for help in view.results.iter().filter_map(|result| result.help.as_deref()) {
+        screen.help(help);
+    }
+    Ok(Exit::Done)
+}
+
+/// `hub operator list`.
+pub fn operators(screen: &mut Screen, rows: &[OperatorRow], json: bool) {
+    if json {
+        screen.json(&rows);
+        return;
+    }
+    let row = |row: &OperatorRow| vec![row.name.clone(), row.role.clone(), clock::rfc3339(row.created)];
+    print(screen, &[("OPERATOR", 0), ("ROLE", 0), ("SINCE", 1)], rows.iter().map(row), "no operator", "");
+}
+
+fn print(
+    screen: &mut Screen,
+    columns: &[(&'static str, u8)],
+    rows: impl Iterator<Item = Vec<String>>,
+    none: &str,
+    selector: &str,
+) {
+    let mut table = Table::new(columns);
+    rows.for_each(|row| table.row(row));
+    match (table.is_empty(), selector) {
+        (false, _) => screen.table(&table),
+        (true, "") => screen.note(format!("{none} yet")),
+        (true, selector) => screen.note(format!("{none} fits `{selector}`")),
+    }
+}
+
+/// `2 s`, `5 min`, `3 h`, `12 d`.
+fn ago(seconds: u64) -> String {
+    match seconds {
+        ..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}

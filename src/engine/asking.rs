@@ -1,0 +1,126 @@
+//! From a request to a plan on record: language or a plain operation, the same policy, the same linter.
+
+use super::{
+    Engine,
+    planning::{PlanMeta, make_plan},
+};
+use crate::{
+    llm::Proposal,
+    model::{
+        Answer, Exit, Failure, Op, Plan,
+        answer::PlanView,
+        catalogue,
+        messages::{PlanRequest, RunRequest},
+        plan::Proposed,
+        selector,
+    },
+    store::StoreError,
+    sys::clock,
+};
+
+/// The longest sentence that is read, in bytes.
+const LONGEST_TEXT: usize = 16 << 10;
+
+impl Engine {
+    /// Makes a plan, and keeps it unless it is only to be shown.
+    pub async fn make(&self, request: PlanRequest, operator: &str) -> Result<Answer, Failure> {
+        let dry_run = request.dry_run;
+        let plan = match self.plan(request) {
+            Ok(plan) => plan,
+            Err(Refusal::Answer(answer)) => return Ok(*answer),
+            Err(Refusal::Failure(failure)) => return Err(failure),
+        };
+        let answer = Answer::Plan(PlanView::of(&plan));
+        if !dry_run {
+            self.store.add_plan(plan, operator.to_owned()).await.map_err(|error| stored("keeping the plan", &error))?;
+        }
+        Ok(answer)
+    }
+
+    fn plan(&self, request: PlanRequest) -> Result<Plan, Refusal> {
+        let inventory = self.inventory();
+        let (proposal, planner, text) = match (request.text, request.run) {
+            (Some(text), None) if text.len() <= LONGEST_TEXT => {
+                known_planner(request.planner.as_deref())?;
+                if inventory.nodes.is_empty() {
+                    return Err(no_cluster().into());
+                }
+                (self.planner.plan(&text, &inventory), self.planner.name(), text)
+            }
+            (Some(_), None) => {
+                return Err(Failure::usage(format!("the sentence is longer than {} KiB", LONGEST_TEXT >> 10)).into());
+            }
+            (None, Some(run)) => (proposal_of(&run, &inventory)?, "run", String::new()),
+            _ => return Err(Failure::usage("a request has either a text or an operation").into()),
+        };
+        let meta = PlanMeta { id: Self::plan_id(), text, planner: planner.to_owned(), created: clock::unix_seconds() };
+        make_plan(proposal, meta, &inventory, &self.policy).map_err(Refusal::Answer)
+    }
+}
+
+enum Refusal {
+    Answer(Box<Answer>),
+    Failure(Failure),
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+/// A sentence is about something, and nothing is known yet.
+fn no_cluster() -> Failure {
+    let help =
+        "on a node: `remotectl pve-agent install --join` with what `remotectl hub join-token --role pve-agent` prints";
+    Failure::new("no pve-agent has told this hub of a cluster yet").help(help)
+}
+
+fn known_planner(name: Option<&str>) -> Result<(), Failure> {
+    match name {
+        None | Some("auto" | "grammar") => Ok(()),
+        Some("model") => {
+            Err(Failure::usage("this hub has no language model").help("leave --planner away: the grammar needs none"))
+        }
+        Some(other) => {
+            Err(Failure::usage(format!("there is no planner `{other}`")).help("--planner auto|grammar|model"))
+        }
+    }
+}
+
+fn proposal_of(run: &RunRequest, inventory: &crate::model::Inventory) -> Result<Proposal, Failure> {
+    let op = Op::from_parts(&run.op, run.args.clone()).map_err(|error| {
+        let help = match catalogue::spec(&run.op) {
+            Some(spec) if spec.args.is_empty() => format!("remotectl run {} SELECTOR", spec.name),
+            Some(spec) => {
+                let args: Vec<String> = spec.args.iter().map(|arg| format!("{}={}", arg.name, arg.kind)).collect();
+                format!("remotectl run {} SELECTOR {}", spec.name, args.join(" "))
+            }
+            None => format!("the operations are {}", closest(&run.op)),
+        };
+        Failure::usage(error.to_string()).help(help)
+    })?;
+    let targets = selector::select(&run.selector, inventory)?;
+    if targets.is_empty() {
+        let failure = Failure::new(format!("nothing matches `{}`", run.selector));
+        return Err(failure.help("`remotectl guests` lists what there is").exit(Exit::Clarify));
+    }
+    let summary = format!("{} on {} target{}", run.op, targets.len(), if targets.len() == 1 { "" } else { "s" });
+    Ok(Proposal::Plan { summary, steps: vec![Proposed { op, targets }] })
+}
+
+/// The operations whose names are nearest, for a help line.
+fn closest(name: &str) -> String {
+    let mut names: Vec<&str> = Op::ALL.iter().map(|(known, _)| *known).collect();
+    names.sort_by(|a, b| strsim::jaro_winkler(b, name).total_cmp(&strsim::jaro_winkler(a, name)));
+    names.truncate(3);
+    format!("{}, …", names.join(", "))
+}
+
+/// A failure of the store, for people.
+pub fn stored(doing: &str, error: &StoreError) -> Failure {
+    match error {
+        StoreError::Conflict(why) => Failure::new(why.clone()).exit(Exit::Denied),
+        error => Failure::of(doing, error).help("`remotectl hub check` on the hub, and its free disk space"),
+    }
+}

@@ -1,0 +1,288 @@
+//! Carries an approved plan out, step after step, without a choice of its own. Whatever happens is on record before the
+//! next thing begins, so that a plan goes on where it stood when the hub was stopped.
+
+use super::{
+    Engine,
+    approved::Approved,
+    delivery::{About, Order},
+};
+use crate::{
+    link::{
+        envelope::{DeployOrder, Work},
+        wire::AgentRole,
+    },
+    model::{
+        Answer, Inventory, Op, Outcome, Step, Target,
+        answer::{PlanView, TargetResult},
+        catalogue::Runs,
+        lint::{self, Severity},
+        messages::Event,
+        outcome::chain,
+        policy,
+        state::{PlanEvent, PlanState},
+    },
+    store::StoreError,
+    sys::{clock, random},
+};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use tokio::task::JoinSet;
+
+/// Seconds that an operation may take, unless it says otherwise.
+const TIMEOUT: u64 = 60;
+/// Seconds for what moves data or waits for a guest.
+const LONG_TIMEOUT: u64 = 300;
+
+impl Engine {
+    /// Begins a plan; returns when that is on record. It runs to its end by itself.
+    pub async fn start(self: &Arc<Self>, approved: Approved) -> Result<(), StoreError> {
+        let now = clock::unix_seconds();
+        self.store.start_plan(approved.plan().body.id.clone(), approved.by().to_owned(), now).await?;
+        tokio::spawn(Arc::clone(self).run(approved));
+        Ok(())
+    }
+
+    /// Goes on with the plans that were under way when the hub stopped.
+    pub fn resume(self: &Arc<Self>) -> Result<usize, StoreError> {
+        let approved: Vec<Approved> = self.store.running_plans()?.into_iter().filter_map(Approved::resume).collect();
+        let count = approved.len();
+        for plan in approved {
+            tracing::info!(plan = plan.plan().body.id, "a plan goes on");
+            tokio::spawn(Arc::clone(self).run(plan));
+        }
+        Ok(count)
+    }
+
+    async fn run(self: Arc<Self>, approved: Approved) {
+        let id = approved.plan().body.id.clone();
+        if let Err(error) = self.run_steps(&approved).await {
+            // It stays on record as running, and goes on when the hub is started again.
+            tracing::error!(plan = id, error = chain(&error), "the plan stopped");
+        }
+    }
+
+    async fn run_steps(self: &Arc<Self>, approved: &Approved) -> Result<(), StoreError> {
+        let plan = approved.plan();
+        let id = &plan.body.id;
+        let mut stopped: Option<&str> = None;
+        for (index, step) in plan.body.steps.iter().enumerate() {
+            if stopped.is_none() && self.cancelled(id)? {
+                stopped = Some("the plan was cancelled");
+            }
+            let results = match stopped {
+                Some(why) => self.skip(id, index, step, why).await?,
+                None => self.run_step(approved, index, step).await?,
+            };
+            if !results.iter().all(TargetResult::succeeded) {
+                stopped = stopped.or(Some("an earlier step failed"));
+            }
+        }
+        self.end(approved).await
+    }
+
+    fn cancelled(&self, id: &str) -> Result<bool, StoreError> {
+        Ok(self.store.plan(id)?.is_none_or(|stored| stored.state == PlanState::Cancelled))
+    }
+
+    async fn skip(&self, id: &str, index: usize, step: &Step, why: &str) -> Result<Vec<TargetResult>, StoreError> {
+        let skipped = |target: &Target| TargetResult {
+            step: index,
+            target: target.clone(),
+            state: "skipped".to_owned(),
+            summary: why.to_owned(),
+            help: None,
+            data: serde_json::Value::Null,
+            took_ms: 0,
+        };
+        let results: Vec<TargetResult> = step.targets.iter().map(skipped).collect();
+        self.keep(id, results.clone()).await?;
+        Ok(results)
+    }
+
+    async fn run_step(
+        self: &Arc<Self>,
+        approved: &Approved,
+        index: usize,
+        step: &Step,
+    ) -> Result<Vec<TargetResult>, StoreError> {
+        let plan = approved.plan();
+        let (id, digest) = (plan.body.id.clone(), plan.digest.clone());
+        self.publish(Event::Step { plan: id.clone(), step: index, targets: step.targets.clone() });
+        let mut tasks = JoinSet::new();
+        for target in &step.targets {
+            let about = About { plan: id.clone(), step: index, target: target.clone() };
+            let (engine, op, digest) = (Arc::clone(self), step.op.clone(), digest.clone());
+            tasks.spawn(async move { engine.run_target(&op, about, digest).await });
+        }
+        let mut results = Vec::new();
+        while let Some(joined) = tasks.join_next().await {
+            results.push(joined.map_err(|error| StoreError::Conflict(format!("a target's task ended: {error}")))??);
+        }
+        Ok(results)
+    }
+
+    async fn run_target(
+        self: Arc<Self>,
+        op: &Op,
+        about: About,
+        digest: crate::model::digest::Digest,
+    ) -> Result<TargetResult, StoreError> {
+        if self.store.has_result(&about.plan, about.step, &about.target)? {
+            // From before a restart of the hub.
+            let stored = self.store.plan(&about.plan)?.map(|stored| stored.results).unwrap_or_default();
+            let found = stored.into_iter().find(|result| result.step == about.step && result.target == about.target);
+            return found.ok_or_else(|| StoreError::Conflict("a result vanished".to_owned()));
+        }
+        let begun = Instant::now();
+        let (id, step, target) = (about.plan.clone(), about.step, about.target.clone());
+        let outcome = match self.store.command_for(&about.plan, about.step, &about.target)? {
+            Some(record) => self.adopt(record, about, seconds(op)).await?,
+            None => self.carry_out(op, about, digest).await?,
+        };
+        let result = TargetResult {
+            step,
+            target,
+            state: outcome.ending.as_str().to_owned(),
+            summary: outcome.summary,
+            help: outcome.help,
+            data: outcome.data,
+            took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        };
+        self.keep(&id, vec![result.clone()]).await?;
+        Ok(result)
+    }
+
+    async fn carry_out(
+        &self,
+        op: &Op,
+        about: About,
+        digest: crate::model::digest::Digest,
+    ) -> Result<Outcome, StoreError> {
+        let inventory = self.inventory();
+        if let Some(outcome) = self.precondition(op, &about.target, &inventory) {
+            return Ok(outcome);
+        }
+        if policy::runs(op) == Runs::Hub {
+            return Ok(self.answer(op, &about.target, &inventory));
+        }
+        let (agent, work) = match self.route(op, &about.target, &inventory) {
+            Ok(found) => found,
+            Err(outcome) => return Ok(*outcome),
+        };
+        let (target, begun) = (about.target.clone(), clock::unix_seconds());
+        let order = Order {
+            agent: agent.record.id.clone(),
+            generation: agent.record.generation,
+            about,
+            digest,
+            work,
+            timeout: seconds(op),
+        };
+        let outcome = self.dispatch(order).await?;
+        self.follow_up(op, &target, &outcome, begun).await?;
+        Ok(outcome)
+    }
+
+    /// What the plan linter says of this very target now: the world may have moved since the plan was made.
+    fn precondition(&self, op: &Op, target: &Target, inventory: &Inventory) -> Option<Outcome> {
+        let proposed = crate::model::plan::Proposed { op: op.clone(), targets: vec![target.clone()] };
+        let step = self.policy.weigh(proposed, inventory);
+        let finding = lint::lint(&[step], inventory).into_iter().find(|finding| finding.severity == Severity::Error)?;
+        let outcome = Outcome::rejected(finding.message);
+        Some(match finding.help {
+            Some(help) => outcome.with_help(help),
+            None => outcome,
+        })
+    }
+
+    /// Which agent carries it out, and as what.
+    fn route(
+        &self,
+        op: &Op,
+        target: &Target,
+        inventory: &Inventory,
+    ) -> Result<(super::roster::Agent, Work), Box<Outcome>> {
+        let own = self.roster.of_target(target).filter(|agent| agent.online(clock::unix_seconds()));
+        let perform = || Work::Perform { op: op.clone() };
+        let through_node = || {
+            self.pve_agent_for(inventory, target).ok_or_else(|| {
+                let help = "remotectl nodes: which have a pve-agent that answers";
+                Box::new(Outcome::rejected(format!("no pve-agent that answers can reach {target}")).with_help(help))
+            })
+        };
+        match op {
+            Op::AgentDeploy {} if target.is_node() => Err(Box::new(
+                Outcome::rejected("the pve-agent can't be put onto other nodes yet")
+                    .with_help(format!("on {target}: remotectl pve-agent install --join …")),
+            )),
+            Op::AgentDeploy {} => Ok((through_node()?, Work::Deploy { order: self.deploy_order() })),
+            Op::AgentRemove {} if target.vmid().is_some() => Ok((through_node()?, perform())),
+            _ if policy::runs(op) == Runs::Pve => Ok((through_node()?, perform())),
+            _ => match own {
+                Some(agent) => Ok((agent, perform())),
+                None if target.vmid().is_some() => Ok((through_node()?, Work::Once { op: op.clone() })),
+                None => Err(Box::new(Outcome::rejected(format!("the agent of {target} does not answer")))),
+            },
+        }
+    }
+
+    fn deploy_order(&self) -> DeployOrder {
+        let pointer = &self.identity.pointer;
+        DeployOrder { nonce: random::id(), join: pointer.to_string(), addresses: pointer.addresses.clone() }
+    }
+
+    /// Forgets an agent that was removed, or whose deployment registered it and then failed.
+    async fn follow_up(&self, op: &Op, target: &Target, outcome: &Outcome, begun: i64) -> Result<(), StoreError> {
+        let Some(agent) = self.roster.of_target(target) else { return Ok(()) };
+        let removed = matches!(op, Op::AgentRemove {}) && outcome.succeeded();
+        let half = matches!(op, Op::AgentDeploy {}) && !outcome.succeeded() && agent.record.joined_at >= begun;
+        if agent.record.role == AgentRole::Agent.as_str() && (removed || half) {
+            self.roster.remove(&agent.record.id);
+            self.store.remove_agent(agent.record.id, clock::unix_seconds(), "hub".to_owned()).await?;
+        }
+        Ok(())
+    }
+
+    async fn keep(&self, plan: &str, results: Vec<TargetResult>) -> Result<(), StoreError> {
+        self.store.add_results(plan.to_owned(), results.clone()).await?;
+        for result in results {
+            self.publish(Event::Result { plan: plan.to_owned(), result });
+        }
+        Ok(())
+    }
+
+    async fn end(&self, approved: &Approved) -> Result<(), StoreError> {
+        let id = approved.plan().body.id.clone();
+        let Some(stored) = self.store.plan(&id)? else { return Ok(()) };
+        let succeeded = stored.results.iter().filter(|result| result.succeeded()).count();
+        let event = PlanEvent::Ended { succeeded, failed: stored.results.len() - succeeded };
+        let state = if stored.state.terminal() {
+            stored.state
+        } else {
+            self.store.advance_plan(id.clone(), event, approved.by().to_owned(), clock::unix_seconds()).await?
+        };
+        let view = PlanView { results: in_order(stored.results), ..PlanView::of(&stored.plan) };
+        self.publish(Event::Ended { plan: id, state, answer: Answer::Plan(view) });
+        Ok(())
+    }
+}
+
+/// Results by step and target, as plans name them.
+pub fn in_order(results: Vec<TargetResult>) -> Vec<TargetResult> {
+    let sorted: BTreeMap<(usize, Target), TargetResult> =
+        results.into_iter().map(|result| ((result.step, result.target.clone()), result)).collect();
+    sorted.into_values().collect()
+}
+
+/// How long an operation may take.
+fn seconds(op: &Op) -> u64 {
+    match op {
+        Op::ExecRun { timeout: Some(timeout), .. } => timeout.seconds(),
+        Op::GuestShutdown { timeout: Some(timeout) } => timeout.seconds() + TIMEOUT,
+        Op::ExecRun { .. } => TIMEOUT,
+        Op::AgentDeploy {} | Op::AgentRemove {} => LONG_TIMEOUT,
+        _ => match policy::runs(op) {
+            Runs::Pve => LONG_TIMEOUT,
+            Runs::Agent | Runs::Hub => 2 * TIMEOUT,
+        },
+    }
+}

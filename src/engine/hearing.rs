@@ -1,0 +1,103 @@
+//! What agents tell beside results: joining, facts, the cluster's inventory, progress, output.
+
+use super::{Engine, roster::Agent};
+use crate::{
+    link::{
+        OUTPUT_LIMIT, PROTOCOL,
+        wire::{AgentRole, JoinReply, JoinRequest, Told},
+    },
+    model::{digest::Digest, messages::Event},
+    store::{AgentRecord, StoreError},
+    sys::{clock, files},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use std::io::Write as _;
+
+/// A request that is well-formed and yet not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The asker may not do that.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The store says no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Engine {
+    /// Registers a new agent, by a token of its own or by the word of the pve-agent that deploys it.
+    pub async fn join(&self, request: JoinRequest, attested_by: Option<Agent>) -> Result<JoinReply, Refused> {
+        let now = clock::unix_seconds();
+        let record = AgentRecord {
+            id: request.public_key.agent_id(),
+            public_key: request.public_key.into(),
+            role: request.role.as_str().to_owned(),
+            target: request.target,
+            version: request.version,
+            generation: 1,
+            joined: if attested_by.is_some() { "attested" } else { "token" }.to_owned(),
+            joined_at: now,
+            facts: None,
+        };
+        match (attested_by, request.attestation, request.token) {
+            (Some(node), Some(attestation), None) if request.role == AgentRole::Agent => {
+                let (command, nonce) = (attestation.command, attestation.nonce);
+                self.store.join_by_attestation(record.clone(), node.record.id, command, nonce).await?;
+            }
+            (None, None, Some(token)) => {
+                self.store.join_by_token(record.clone(), Digest::of(token.as_bytes()), now).await?;
+            }
+            _ => return Err(Refused::Forbidden("a join has either a token or a node's attestation".to_owned())),
+        }
+        tracing::info!(agent = record.id, target = %record.target, joined = record.joined, "an agent joined");
+        let reply =
+            JoinReply { protocol: PROTOCOL, agent: record.id.clone(), generation: record.generation, time: now };
+        self.roster.insert(record, 0);
+        Ok(reply)
+    }
+
+    /// Takes what an agent tells.
+    pub async fn hear(&self, agent: &Agent, told: Told) -> Result<(), Refused> {
+        let id = &agent.record.id;
+        match told {
+            Told::Facts { facts } => {
+                if self.roster.set_facts(id, &facts) {
+                    self.store.set_facts(id.clone(), agent.record.version.clone(), facts).await?;
+                }
+            }
+            Told::Inventory { inventory } => {
+                if agent.record.role != AgentRole::PveAgent.as_str() {
+                    return Err(Refused::Forbidden("only a pve-agent tells of a cluster".to_owned()));
+                }
+                if self.hear_inventory(id, &inventory) {
+                    self.store.set_inventory(id.clone(), *inventory).await?;
+                }
+            }
+            Told::Progress { command, line } => {
+                if let Some(about) = self.about(id, &command) {
+                    self.publish(Event::Progress { plan: about.plan, step: about.step, target: about.target, line });
+                }
+            }
+            Told::Output { command, offset, data } => self.keep_output(id, &command, offset, &data)?,
+        }
+        Ok(())
+    }
+
+    /// Output goes to a file for each command, and to whoever listens. What is beyond the limit, or there already, is dropped.
+    fn keep_output(&self, agent: &str, command: &str, offset: u64, data: &str) -> Result<(), Refused> {
+        let Some(about) = self.about(agent, command) else { return Ok(()) };
+        let bytes = STANDARD.decode(data).map_err(|_| Refused::Forbidden("output is base64".to_owned()))?;
+        // The id is one that this hub has made, so it is a safe file name.
+        let path = self.output.join(format!("{command}.log"));
+        let kept = path.metadata().map(|meta| meta.len()).unwrap_or_default();
+        if offset == kept && kept + bytes.len() as u64 <= OUTPUT_LIMIT as u64 {
+            let written = files::open_append(&path).map(|mut file| file.write_all(&bytes));
+            if let Ok(Err(error)) = written {
+                tracing::warn!(%error, command, "output was not kept");
+            }
+        }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        self.publish(Event::Output { plan: about.plan, step: about.step, target: about.target, text });
+        Ok(())
+    }
+}

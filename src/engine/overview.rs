@@ -1,0 +1,178 @@
+//! What there is, put together: what the nodes' pve-agents tell of the cluster, and what each agent tells of its guest.
+
+use super::{Engine, roster::Agent};
+use crate::{
+    link::wire::AgentRole,
+    model::{
+        Inventory, Target,
+        inventory::{AgentInfo, Guest},
+        messages::{AgentRow, GuestRow, NodeRow},
+        values::GuestKind,
+    },
+    sys::clock,
+};
+use std::{
+    collections::HashMap,
+    sync::{PoisonError, RwLock},
+};
+
+/// What pve-agents have told.
+pub struct Overview(RwLock<Heard>);
+
+struct Heard {
+    by_agent: HashMap<String, Inventory>,
+    latest: Option<String>,
+}
+
+impl Overview {
+    /// From what is on record.
+    pub fn new(stored: Vec<(String, Inventory)>) -> Self {
+        let by_agent: HashMap<_, _> = stored.into_iter().collect();
+        let latest = by_agent.keys().next().cloned();
+        Self(RwLock::new(Heard { by_agent, latest }))
+    }
+
+    /// Keeps what a pve-agent tells; whether that is news.
+    pub fn hear(&self, agent: &str, inventory: &Inventory) -> bool {
+        let mut heard = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        heard.latest = Some(agent.to_owned());
+        let news = heard.by_agent.get(agent) != Some(inventory);
+        if news {
+            heard.by_agent.insert(agent.to_owned(), inventory.clone());
+        }
+        news
+    }
+
+    fn latest(&self) -> Inventory {
+        let heard = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        heard.latest.as_ref().and_then(|agent| heard.by_agent.get(agent)).cloned().unwrap_or_default()
+    }
+}
+
+impl Engine {
+    /// Keeps what a pve-agent tells of its cluster; whether that is news.
+    pub fn hear_inventory(&self, agent: &str, inventory: &Inventory) -> bool {
+        self.overview.hear(agent, inventory)
+    }
+
+    /// Everything that is known now, agents included.
+    pub fn inventory(&self) -> Inventory {
+        let now = clock::unix_seconds();
+        let mut inventory = self.overview.latest();
+        let agents: HashMap<Target, Agent> =
+            self.roster.all().into_iter().map(|agent| (agent.record.target.clone(), agent)).collect();
+        for node in &mut inventory.nodes {
+            node.pve_agent = agents.get(&Target::node(node.name.clone())).map(|agent| info(agent, now));
+        }
+        for guest in &mut inventory.guests {
+            if let Some(agent) = agents.get(&guest.target()) {
+                fill(guest, agent, now);
+            }
+        }
+        inventory
+    }
+
+    /// The guests among these targets, with what is known of their agents.
+    pub fn guest_rows(&self, inventory: &Inventory, targets: &[Target]) -> Vec<GuestRow> {
+        let guests = targets.iter().filter_map(|target| inventory.guest_of(target));
+        guests.map(|guest| self.guest_row(inventory, guest)).collect()
+    }
+
+    fn guest_row(&self, inventory: &Inventory, guest: &Guest) -> GuestRow {
+        let agent = self.roster.of_target(&guest.target());
+        let (why, help) = lack(inventory, guest);
+        GuestRow {
+            route: guest.agent.as_ref().map_or_else(String::new, |_| "direct".to_owned()),
+            last_seen: agent.as_ref().and_then(ago),
+            guest: guest.clone(),
+            why,
+            help,
+        }
+    }
+
+    /// All nodes.
+    pub fn node_rows(&self, inventory: &Inventory) -> Vec<NodeRow> {
+        let row = |node: &crate::model::inventory::Node| {
+            let guests: Vec<&Guest> =
+                inventory.guests.iter().filter(|guest| guest.node == node.name && !guest.template).collect();
+            let agent = self.roster.of_target(&Target::node(node.name.clone()));
+            NodeRow {
+                guests: guests.len(),
+                running: guests.iter().filter(|guest| guest.running()).count(),
+                last_seen: agent.as_ref().and_then(ago),
+                help: node
+                    .pve_agent
+                    .is_none()
+                    .then(|| format!("on {}: remotectl pve-agent install --join …", node.name)),
+                node: node.clone(),
+            }
+        };
+        inventory.nodes.iter().map(row).collect()
+    }
+
+    /// All agents.
+    pub fn agent_rows(&self, inventory: &Inventory) -> Vec<AgentRow> {
+        let now = clock::unix_seconds();
+        let row = |agent: Agent| AgentRow {
+            name: match &agent.record.target.what {
+                crate::model::target::What::Host(name) => name.clone(),
+                _ => inventory.name_of(&agent.record.target).to_owned(),
+            },
+            last_seen: ago(&agent),
+            status: if agent.online(now) { "online" } else { "offline" }.to_owned(),
+            id: agent.record.id,
+            target: agent.record.target,
+            role: agent.record.role,
+            version: agent.record.version,
+            joined: agent.record.joined,
+        };
+        self.roster.all().into_iter().map(row).collect()
+    }
+
+    /// The pve-agent that is to do something with a target: its node's own, else any of the cluster that answers.
+    pub fn pve_agent_for(&self, inventory: &Inventory, target: &Target) -> Option<Agent> {
+        let now = clock::unix_seconds();
+        let node = target.node_name().or_else(|| inventory.guest_of(target).map(|guest| guest.node.as_str()));
+        let own = node.and_then(|node| self.roster.of_target(&Target::node(node)));
+        let is_pve = |agent: &Agent| agent.record.role == AgentRole::PveAgent.as_str() && agent.online(now);
+        own.filter(is_pve).or_else(|| self.roster.all().into_iter().find(is_pve))
+    }
+}
+
+/// What an agent tells is nearer to the truth than what Proxmox tells of a guest from outside.
+fn fill(guest: &mut Guest, agent: &Agent, now: i64) {
+    guest.agent = Some(info(agent, now));
+    let Some(facts) = &agent.record.facts else { return };
+    if !facts.os.id.is_empty() {
+        guest.os = facts.os.clone();
+    }
+    guest.services.clone_from(&facts.services);
+    if !facts.addresses.is_empty() {
+        guest.addresses.clone_from(&facts.addresses);
+    }
+}
+
+fn info(agent: &Agent, now: i64) -> AgentInfo {
+    let status = if agent.online(now) { "online" } else { "offline" };
+    AgentInfo { version: agent.record.version.clone(), status: status.to_owned() }
+}
+
+fn ago(agent: &Agent) -> Option<u64> {
+    (agent.last_seen > 0).then(|| u64::try_from(clock::unix_seconds() - agent.last_seen).unwrap_or_default())
+}
+
+/// Why a guest has no agent that answers, and the command that would mend it.
+fn lack(inventory: &Inventory, guest: &Guest) -> (Option<String>, Option<String>) {
+    let target = guest.target();
+    let deploy = Some(format!("remotectl deploy {target}"));
+    let on_node = inventory.node(&guest.node).is_some_and(|node| node.pve_agent.is_some());
+    match &guest.agent {
+        Some(agent) if agent.online() => (None, None),
+        Some(_) => (Some("does not answer".to_owned()), deploy),
+        None if guest.template => (Some("template".to_owned()), None),
+        None if guest.status == "stopped" => (Some("stopped".to_owned()), None),
+        None if !on_node => (Some(format!("no pve-agent on {}", guest.node)), None),
+        None if guest.kind == GuestKind::Vm => (Some("virtual machines come later".to_owned()), None),
+        None => (None, deploy),
+    }
+}

@@ -1,0 +1,318 @@
+use super::*;
+use crate::{
+    guest::{
+        fake::{Fake, Files, Program},
+        once::once,
+        remove::remove,
+        saga::MemoryLog,
+        transport::GuestState,
+    },
+    model::{
+        Op,
+        outcome::{Report, Silent},
+    },
+};
+use std::{path::PathBuf, sync::Mutex};
+
+const PLACE: &str = "/opt/remotectl";
+
+/// What a real executable would do to a guest, unless it is to fail at that command.
+fn program(fails: &'static str) -> Program {
+    Box::new(move |args, input, files: &mut Files| {
+        let fail = |word: &str| (1, String::new(), format!("error: {word} went wrong\nhelp: try something else\n"));
+        let words: Vec<&str> = args.iter().map(String::as_str).collect();
+        match &words[..] {
+            ["agent", "probe", ..] if fails == "route" => (
+                1,
+                r#"{"hubs":[{"address":"10.0.0.5:8443","reached":false,"why":"connection refused"}]}"#.into(),
+                String::new(),
+            ),
+            ["agent", "probe", ..] => (
+                0,
+                r#"{"hubs":[{"address":"10.0.0.5:8443","reached":true,"ms":2},{"address":"evil:1","reached":true}]}"#
+                    .into(),
+                String::new(),
+            ),
+            ["agent", "install", "--no-start", ..] => {
+                files.write(PLACE, b"", 0o755);
+                files.write("/etc/remotectl", b"", 0o700);
+                if fails == "install" {
+                    return fail("installing");
+                }
+                (0, r#"{"agent_id":"a1","public_key":"a2V5","version":"0.1.0","init":"systemd"}"#.into(), String::new())
+            }
+            ["agent", "install", "--finish", ..] if fails == "finish" => fail("the first poll"),
+            ["agent", "install", "--finish", ..] => (0, "{}".into(), String::new()),
+            ["agent", "uninstall", "--purge"] if fails == "uninstall" => fail("uninstalling"),
+            ["agent", "uninstall", "--purge"] => {
+                for path in [PLACE, "/etc/remotectl", "/usr/local/bin/remotectl"] {
+                    files.remove(path);
+                }
+                (0, String::new(), String::new())
+            }
+            ["agent", "once"] if fails == "once" => (101, "noise\n".into(), "panicked\n".into()),
+            ["agent", "once"] => {
+                let request: serde_json::Value = serde_json::from_slice(input).unwrap();
+                let lines = format!(
+                    "noise\n{{\"progress\":\"looking\"}}\n{{\"output\":\"out\"}}\n{{\"outcome\":{{\"ending\":\"succeeded\",\"summary\":\"{}\"}}}}\n",
+                    request["op"].as_str().unwrap()
+                );
+                (0, lines, String::new())
+            }
+            other => panic!("nobody told the fake what to do for {other:?}"),
+        }
+    })
+}
+
+#[derive(Default)]
+struct Register {
+    refuses: bool,
+    said: Mutex<Vec<String>>,
+}
+
+impl Attest for Register {
+    fn attest(&self, target: &Target, installed: &Installed, facts: &Facts) -> Result<(), String> {
+        let (key, os) = (&installed.public_key, &facts.os.id);
+        self.said.lock().unwrap().push(format!("attest {target} {key} {os}"));
+        if self.refuses { Err("the hub has another nonce".into()) } else { Ok(()) }
+    }
+
+    fn withdraw(&self, _: &Target, installed: &Installed) -> Result<(), String> {
+        self.said.lock().unwrap().push(format!("withdraw {}", installed.agent_id));
+        Ok(())
+    }
+}
+
+/// A stand-in for our executable.
+struct Binary {
+    _directory: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Binary {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("remotectl");
+        crate::sys::files::write_atomic(&path, &[7; 3_000], 0o755).unwrap();
+        Self { _directory: directory, path }
+    }
+
+    fn executable(&self) -> Executable<'_> {
+        Executable { path: &self.path, version: "0.1.0", arch: std::env::consts::ARCH }
+    }
+}
+
+#[derive(Default)]
+struct Lines(Mutex<Vec<String>>);
+
+impl Report for Lines {
+    fn progress(&self, line: &str) {
+        self.0.lock().unwrap().push(line.to_owned());
+    }
+    fn output(&self, bytes: &[u8]) {
+        self.progress(&String::from_utf8_lossy(bytes));
+    }
+}
+
+fn deploy_into(fake: &Fake, attest: &Register, report: &dyn Report) -> (Outcome, Vec<String>) {
+    let (binary, log) = (Binary::new(), MemoryLog::default());
+    let (target, hubs) = (Target::ct(101), ["10.0.0.5:8443".to_owned(), "192.0.2.1:8443".to_owned()]);
+    let deployment =
+        Deployment { command: "c1", target: &target, executable: binary.executable(), hubs: &hubs, join: "rctl1.x" };
+    let outcome = deploy(deployment, fake, attest, &log, &Task { report, ..Task::default() });
+    (outcome, log.rows())
+}
+
+fn deployed(fake: &Fake) -> Outcome {
+    deploy_into(fake, &Register::default(), &Silent).0
+}
+
+#[test]
+fn an_agent_goes_in_and_nothing_but_it_stays() {
+    let fake = Fake::new().with_program(program(""));
+    let (attest, lines) = (Register::default(), Lines::default());
+    let (outcome, rows) = deploy_into(&fake, &attest, &lines);
+    assert_eq!((outcome.ending, outcome.summary.as_str()), (Ending::Succeeded, "systemd, direct"));
+    assert_eq!(*attest.said.lock().unwrap(), ["attest ct/101 a2V5 debian"]);
+    assert_eq!(rows.last().unwrap(), "c1 done finish");
+    assert_eq!(lines.0.lock().unwrap()[0], format!("probe: Debian 12, {}, systemd", std::env::consts::ARCH));
+    let mut wanted = Fake::new().files();
+    wanted.write(PLACE, b"", 0o755);
+    wanted.write("/etc/remotectl", b"", 0o700);
+    assert_eq!(fake.files(), wanted, "the staged executable is gone");
+    let install = fake.calls().into_iter().find(|call| call.contains(&"--no-start".to_owned())).unwrap().join(" ");
+    let hubs = "--join rctl1.x --hub 10.0.0.5:8443";
+    assert!(install.ends_with(hubs), "reached ones first, strangers never: {install}");
+}
+
+#[test]
+fn every_failure_is_named_and_leaves_the_guest_as_it_was() {
+    for (fails, wanted) in [
+        (
+            "route",
+            "route: it reaches the hub at none of its addresses (10.0.0.5:8443: connection refused); nothing was left behind",
+        ),
+        ("install", "install: installing went wrong; nothing was left behind"),
+        ("finish", "finish: the first poll went wrong; nothing was left behind"),
+    ] {
+        let fake = Fake::new().with_program(program(fails));
+        let (attest, before) = (Register::default(), fake.files());
+        let (outcome, rows) = deploy_into(&fake, &attest, &Silent);
+        assert_eq!((outcome.ending, outcome.summary.as_str()), (Ending::Failed, wanted));
+        assert!(outcome.help.is_some(), "{fails}");
+        assert_eq!(fake.files(), before, "{fails}");
+        assert_eq!(rows.last().unwrap(), "c1 undone preflight");
+        let withdrawn = attest.said.lock().unwrap().contains(&"withdraw a1".to_owned());
+        assert_eq!(withdrawn, fails == "finish", "{fails}");
+    }
+}
+
+#[test]
+fn a_hub_that_refuses_the_attestation_ends_it() {
+    let fake = Fake::new().with_program(program(""));
+    let before = fake.files();
+    let attest = Register { refuses: true, ..Register::default() };
+    let outcome = deploy_into(&fake, &attest, &Silent).0;
+    assert_eq!(outcome.summary, "attest: the hub has another nonce; nothing was left behind");
+    assert_eq!(fake.files(), before);
+    assert_eq!(attest.said.lock().unwrap().len(), 2, "a registration that may have happened is withdrawn");
+}
+
+#[test]
+fn what_could_not_be_taken_back_is_told() {
+    let both: Program = Box::new(|args, input, files| {
+        let fails = if args.contains(&"uninstall".to_owned()) { "uninstall" } else { "finish" };
+        program(fails)(args, input, files)
+    });
+    let outcome = deployed(&Fake::new().with_program(both));
+    assert_eq!(
+        outcome.summary,
+        "finish: the first poll went wrong; left behind: install: uninstalling went wrong; /opt/remotectl; /etc/remotectl"
+    );
+}
+
+#[test]
+fn unfit_guests_are_refused_before_anything_is_done() {
+    let state = |status: &str, template, lock: Option<&str>| {
+        let lock = lock.map(str::to_owned);
+        Fake::new().with_state(GuestState { status: status.into(), template, lock, macs: vec![] })
+    };
+    let probe = |change: (&str, &str)| {
+        let lines =
+            "os.ID=debian\narch=ARCH\nuid=0\npid1=systemd\nrun.systemd=1\nsha256sum=1\nplace=900000 exec /opt\n"
+                .replace(change.0, change.1)
+                .replace("ARCH", std::env::consts::ARCH);
+        Fake::new().with_probe(&lines)
+    };
+    let there = Fake::new().with_program(Box::new(|_, _, _| (0, String::new(), String::new())));
+    deployed(&there);
+    for (fake, wanted, help) in [
+        (state("stopped", false, None), "preflight: ct/101 is stopped", "guest.start ct/101"),
+        (state("stopped", true, None), "preflight: ct/101 is a template", "guest.clone"),
+        (state("running", false, Some("backup")), "preflight: ct/101 is locked (backup)", "again"),
+        (probe(("ARCH", "riscv64")), "probe: the guest is riscv64, and this remotectl is for", "architecture"),
+        (probe(("systemd\nrun.systemd=1", "sleep")), "probe: its process 1 is `sleep`", "ask"),
+        (probe(("uid=0", "uid=1000")), "probe: programs do not run as root there", "root"),
+        (
+            probe(("900000", "8193")),
+            "staging: no space left on /opt (8 MiB free, 1 MiB wanted beside the reserve)",
+            "free space",
+        ),
+        (probe((" exec ", " readonly ")), "staging: /opt is read-only", "ct/101"),
+    ] {
+        let before = fake.files();
+        let outcome = deployed(&fake);
+        assert!(outcome.summary.starts_with(wanted), "{}", outcome.summary);
+        assert!(outcome.summary.ends_with("nothing was changed"), "{}", outcome.summary);
+        assert!(outcome.help.as_deref().unwrap().contains(help), "{:?}", outcome.help);
+        assert_eq!(fake.files(), before);
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_while_staging_is_told_as_such() {
+    let fake = Fake::new().that_is_full();
+    let before = fake.files();
+    let outcome = deployed(&fake);
+    assert!(
+        outcome.summary.starts_with("staging: no space left while writing /tmp/.remotectl-"),
+        "{}",
+        outcome.summary
+    );
+    assert!(outcome.summary.ends_with("nothing was left behind"), "{}", outcome.summary);
+    assert_eq!(fake.files(), before);
+}
+
+#[test]
+fn cancelling_takes_back_what_there_is() {
+    let cancel = Cancel::new();
+    let fire = cancel.clone();
+    let fake = Fake::new().with_program(Box::new(move |args, input, files| {
+        if args.contains(&"--no-start".to_owned()) {
+            fire.fire();
+        }
+        program("")(args, input, files)
+    }));
+    let (before, binary, target) = (fake.files(), Binary::new(), Target::ct(101));
+    let hubs = ["10.0.0.5:8443".to_owned()];
+    let deployment =
+        Deployment { command: "c", target: &target, executable: binary.executable(), hubs: &hubs, join: "rctl1.x" };
+    let task = Task { cancel, ..Task::default() };
+    let outcome = deploy(deployment, &fake, &Register::default(), &MemoryLog::default(), &task);
+    assert_eq!(
+        (outcome.ending, outcome.summary.as_str()),
+        (Ending::Cancelled, "install: cancelled; nothing was left behind")
+    );
+    assert_eq!(fake.files(), before);
+}
+
+#[test]
+fn a_second_agent_is_not_installed_over_the_first() {
+    let fake = Fake::new().with_program(program(""));
+    assert!(deployed(&fake).succeeded());
+    let before = fake.files();
+    let outcome = deployed(&fake);
+    assert_eq!(outcome.ending, Ending::Rejected);
+    assert!(outcome.summary.contains("an agent is there already"), "{}", outcome.summary);
+    assert_eq!(fake.files(), before);
+}
+
+#[test]
+fn an_agent_goes_out_again() {
+    let fake = Fake::new().with_program(program(""));
+    let target = Target::ct(101);
+    assert_eq!(remove(&fake, &target, &Task::default()).summary, "there was no agent");
+    deployed(&fake);
+    let outcome = remove(&fake, &target, &Task::default());
+    assert!(outcome.summary.starts_with("not all of it is gone"), "nothing was linked: {}", outcome.summary);
+    let fake = Fake::new().with_program(Box::new(|args, input, files| {
+        if args.contains(&"--no-start".to_owned()) {
+            files.write("/usr/local/bin/remotectl", b"", 0o755);
+        }
+        program("")(args, input, files)
+    }));
+    let before = fake.files();
+    deployed(&fake);
+    assert_eq!(remove(&fake, &target, &Task::default()).summary, "removed, nothing left");
+    assert_eq!(fake.files(), before);
+}
+
+#[test]
+fn one_operation_runs_and_leaves_nothing() {
+    let (binary, target) = (Binary::new(), Target::ct(102));
+    let op = Op::ServiceStatus { service: "nginx".into() };
+    let fake = Fake::new().with_program(program(""));
+    let (before, lines) = (fake.files(), Lines::default());
+    let task = Task { report: &lines, ..Task::default() };
+    let outcome = once(&fake, &binary.executable(), &op, &target, &task);
+    assert_eq!((outcome.ending, outcome.summary.as_str()), (Ending::Succeeded, "service.status"));
+    assert_eq!(*lines.0.lock().unwrap(), ["looking", "out"]);
+    assert_eq!(fake.files(), before);
+    let fake = Fake::new().with_program(program("once"));
+    let outcome = once(&fake, &binary.executable(), &op, &target, &Task::default());
+    assert_eq!(
+        (outcome.ending, outcome.summary.as_str()),
+        (Ending::Unknown, "the operation told no outcome: panicked")
+    );
+    assert_eq!(fake.files(), before);
+}

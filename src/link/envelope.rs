@@ -1,0 +1,176 @@
+//! Commands as envelopes, signed by a hub key that is kept outside the database: a row forged into the database orders
+//! nothing. The signature is over the payload's very bytes.
+
+use super::keys::{PublicKey, SigningKey};
+use crate::model::{Op, Target, digest::Digest};
+use serde::{Deserialize, Serialize};
+
+/// An order to one agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Command {
+    /// The hub that orders.
+    pub hub: String,
+    /// The hub's epoch: rises when it is restored from a backup.
+    pub epoch: u64,
+    /// The agent that is ordered.
+    pub agent: String,
+    /// That agent's generation.
+    pub generation: u64,
+    /// Rising without reuse for each agent and epoch.
+    pub seq: u64,
+    /// The command's id.
+    pub id: String,
+    /// The plan that was approved.
+    pub plan: Digest,
+    /// On what.
+    pub target: Target,
+    /// What.
+    pub work: Work,
+    /// Since when, in seconds since the epoch by the hub's clock.
+    pub issued: i64,
+    /// It must not be started later.
+    pub expires: i64,
+    /// How long it may run, in seconds.
+    pub timeout: u64,
+}
+
+/// What there is to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Work {
+    /// An operation: in the agent itself, or by the pve-agent on its cluster.
+    Perform {
+        /// Which.
+        op: Op,
+    },
+    /// An operation inside a guest without an agent, by the pve-agent: bring the executable, run it once, take it away.
+    Once {
+        /// Which.
+        op: Op,
+    },
+    /// Install the agent into the target, by the pve-agent.
+    Deploy {
+        /// What the new agent needs to know of the hub, and the nonce by which its joining counts.
+        order: DeployOrder,
+    },
+    /// Answer: the end of a deployment, and of `agent.check`.
+    Echo,
+}
+
+/// What a deployment needs to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeployOrder {
+    /// The attested join counts only with it.
+    pub nonce: String,
+    /// A join string without a token: addresses, hub id, fingerprint, hub key.
+    pub join: String,
+    /// The hub's addresses, `host:port`, to try from inside.
+    pub addresses: Vec<String>,
+}
+
+/// A signed command as it is transported and journalled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signed {
+    /// The command's JSON, as text: these bytes are signed.
+    pub payload: String,
+    /// Ed25519, base64url.
+    pub signature: String,
+}
+
+/// Why an envelope is not obeyed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeError {
+    /// The signature is not the hub's.
+    #[error("the command is not signed by this agent's hub")]
+    Signature,
+    /// The payload is no command.
+    #[error("the command does not read: {0}")]
+    Malformed(String),
+    /// It is for somebody else, or from before a restore.
+    #[error("the command is for another {0}")]
+    Party(&'static str),
+    /// It came too late.
+    #[error("the command was good until {0}")]
+    Expired(String),
+}
+
+/// Whom an agent obeys, and as whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Party {
+    /// The hub's id.
+    pub hub: String,
+    /// The hub's key.
+    pub key: PublicKey,
+    /// The agent's id.
+    pub agent: String,
+    /// The agent's generation.
+    pub generation: u64,
+}
+
+impl Command {
+    /// Seals it.
+    pub fn sign(&self, key: &SigningKey) -> Signed {
+        let payload = serde_json::to_string(self).expect("a command is made of strings and numbers");
+        let signature = key.sign(payload.as_bytes());
+        Signed { payload, signature }
+    }
+}
+
+impl Signed {
+    /// Opens it, if it is the hub's order to this very agent. Whether its time is over is the caller's to ask: a command
+    /// that was accepted in time may be opened again from the journal.
+    pub fn open(&self, party: &Party) -> Result<Command, EnvelopeError> {
+        if !party.key.verifies(self.payload.as_bytes(), &self.signature) {
+            return Err(EnvelopeError::Signature);
+        }
+        let command: Command =
+            serde_json::from_str(&self.payload).map_err(|error| EnvelopeError::Malformed(error.to_string()))?;
+        let wrong = [
+            (command.hub != party.hub, "hub"),
+            (command.agent != party.agent, "agent"),
+            (command.generation != party.generation, "generation of this agent"),
+        ];
+        match wrong.into_iter().find(|(wrong, _)| *wrong) {
+            Some((_, what)) => Err(EnvelopeError::Party(what)),
+            None => Ok(command),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command() -> Command {
+        Command {
+            hub: "h".into(),
+            epoch: 1,
+            agent: "a".into(),
+            generation: 1,
+            seq: 7,
+            id: "c".into(),
+            plan: Digest::of(b"plan"),
+            target: Target::ct(118),
+            work: Work::Perform { op: Op::ServiceRestart { service: "nginx".into() } },
+            issued: 1000,
+            expires: 1600,
+            timeout: 60,
+        }
+    }
+
+    #[test]
+    fn only_the_hubs_own_order_to_this_agent_opens() {
+        let (key, _) = SigningKey::make();
+        let party = Party { hub: "h".into(), key: key.public(), agent: "a".into(), generation: 1 };
+        let signed = command().sign(&key);
+        assert_eq!(signed.open(&party).unwrap(), command());
+        let tampered = Signed { payload: signed.payload.replace("nginx", "nginy"), ..signed.clone() };
+        assert_eq!(tampered.open(&party), Err(EnvelopeError::Signature));
+        assert_eq!(signed.open(&Party { agent: "b".into(), ..party.clone() }), Err(EnvelopeError::Party("agent")));
+        assert_eq!(
+            signed.open(&Party { generation: 2, ..party.clone() }),
+            Err(EnvelopeError::Party("generation of this agent"))
+        );
+        assert_eq!(command().sign(&SigningKey::make().0).open(&party), Err(EnvelopeError::Signature));
+    }
+}

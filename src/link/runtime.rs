@@ -1,0 +1,418 @@
+//! The agent's side of the protocol: one connection polls, another carries results, output and telemetry. What the agent
+//! does with a command is its `Worker`'s; that it is done once, and told until acknowledged, is this file's.
+
+use super::{
+    OUTPUT_CHUNK, POLL_HOLD, PROTOCOL,
+    envelope::{Command, Party, Signed, Work},
+    join::Pointer,
+    journal::Journal,
+    jwt::{self, Bound},
+    keys::SigningKey,
+    wire::{Acknowledged, JoinReply, JoinRequest, OutputRequest, PollReply, PollRequest, ResultRequest, Told, path},
+};
+use crate::{
+    model::{
+        Outcome, Risk,
+        outcome::{Ending, Report},
+        policy,
+    },
+    sys::{
+        cancel::Cancel,
+        clock::{self, Clock},
+        http::{Endpoint, Http, HttpError, Reply},
+        random,
+        tls::Trust,
+    },
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{self, Receiver, Sender},
+    },
+    thread,
+    time::Duration,
+};
+
+/// How long a request other than a poll may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What an agent can do.
+pub trait Worker: Send + Sync + 'static {
+    /// Carries a command out, in a thread of its own.
+    fn perform(&self, command: &Command, report: &dyn Report, cancel: &Cancel) -> Outcome;
+
+    /// What there is to tell now that was not told before. Is asked at the start, from time to time, and after each
+    /// command that changed something.
+    fn news(&self) -> Vec<Told>;
+
+    /// The hub has not taken what `news` gave: it has to be told again.
+    fn not_told(&self) {}
+
+    /// How long until `news` is asked again.
+    fn news_every(&self) -> Duration;
+
+    /// The names of the operations that it can do.
+    fn capabilities(&self) -> Vec<String>;
+
+    /// Is called when the hub has answered the first poll, and again after each interruption.
+    fn connected(&self) {}
+}
+
+/// A request that did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// No answer.
+    #[error("the hub does not answer")]
+    Http(#[from] HttpError),
+    /// The hub does not believe or does not want it.
+    #[error("the hub refuses ({status}): {why}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// Its reason.
+        why: String,
+    },
+    /// The answer does not read.
+    #[error("the hub's answer does not read: {0}")]
+    Malformed(String),
+}
+
+/// A connection to the hub as one agent.
+pub struct Link {
+    polling: Http,
+    telling: Http,
+    key: Arc<SigningKey>,
+    hub: String,
+    generation: u64,
+    clock: Clock,
+}
+
+impl Link {
+    /// A link by a pointer; connects when first used.
+    pub fn new(pointer: &Pointer, key: Arc<SigningKey>, generation: u64, clock: Clock) -> Result<Self, HttpError> {
+        let endpoint = Endpoint::Tls {
+            addresses: pointer.addresses.clone(),
+            name: pointer.server_name(),
+            trust: Trust::PinnedAuthority(pointer.fingerprint.clone()),
+            clock: clock.clone(),
+        };
+        let (polling, telling) = (Http::new(&endpoint)?, Http::new(&endpoint)?);
+        Ok(Self { polling, telling, key, hub: pointer.hub.clone(), generation, clock })
+    }
+
+    /// Becomes known, or makes another key known.
+    pub fn join(&self, request: &JoinRequest) -> Result<JoinReply, LinkError> {
+        self.post(&self.telling, path::JOIN, request, REQUEST_TIMEOUT)
+    }
+
+    /// Asks for commands; the hub answers when there are some, or after `POLL_HOLD` seconds.
+    pub fn poll(&self, request: &PollRequest) -> Result<PollReply, LinkError> {
+        self.post(&self.polling, path::POLL, request, Duration::from_secs(POLL_HOLD + 10))
+    }
+
+    /// Tells how a command ended.
+    pub fn result(&self, request: &ResultRequest) -> Result<Acknowledged, LinkError> {
+        self.post(&self.telling, path::RESULT, request, REQUEST_TIMEOUT)
+    }
+
+    /// Tells anything else.
+    pub fn tell(&self, told: Told) -> Result<Acknowledged, LinkError> {
+        self.post(&self.telling, path::OUTPUT, &OutputRequest { protocol: PROTOCOL, told }, REQUEST_TIMEOUT)
+    }
+
+    /// Sends a request; when the hub says that only the clock is wrong, follows its clock and sends it once more.
+    fn post<A: DeserializeOwned>(
+        &self,
+        http: &Http,
+        path: &str,
+        body: &impl Serialize,
+        timeout: Duration,
+    ) -> Result<A, LinkError> {
+        let body = serde_json::to_vec(body).map_err(|error| LinkError::Malformed(error.to_string()))?;
+        let mut reply = self.send(http, path, &body, timeout)?;
+        if reply.status == 401 && self.follow_clock(&reply) {
+            reply = self.send(http, path, &body, timeout)?;
+        }
+        if !reply.success() {
+            let why = serde_json::from_slice::<Acknowledged>(&reply.body).map(|told| told.error).unwrap_or_default();
+            return Err(LinkError::Refused { status: reply.status, why });
+        }
+        serde_json::from_slice(&reply.body).map_err(|error| LinkError::Malformed(error.to_string()))
+    }
+
+    fn send(&self, http: &Http, path: &str, body: &[u8], timeout: Duration) -> Result<Reply, HttpError> {
+        let token =
+            jwt::sign(&self.key, &self.hub, self.generation, self.clock.now(), Bound { method: "POST", path, body });
+        let authorization = format!("Bearer {token}");
+        let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+        http.send("POST", path, &headers, body, timeout)
+    }
+
+    fn follow_clock(&self, reply: &Reply) -> bool {
+        let Ok(told) = serde_json::from_slice::<Acknowledged>(&reply.body) else { return false };
+        let apart = (told.time - self.clock.now()).abs() > 1;
+        if told.time > 0 && apart {
+            self.clock.follow(told.time);
+        }
+        told.time > 0 && apart
+    }
+}
+
+/// A running agent.
+pub struct Runtime {
+    link: Link,
+    party: Party,
+    journal: Mutex<Journal>,
+    worker: Arc<dyn Worker>,
+    running: Mutex<HashMap<String, Cancel>>,
+    jobs: Sender<Job>,
+}
+
+#[expect(clippy::large_enum_variant, reason = "a handful are queued at any time")]
+enum Job {
+    Deliver(u64),
+    Tell(Told),
+    News,
+}
+
+impl Runtime {
+    /// Polls, works and tells until `stop` fires. Commands that a former process had begun are settled first.
+    pub fn run(link: Link, party: Party, journal: Journal, worker: Arc<dyn Worker>, stop: &Cancel) {
+        let (jobs, queue) = mpsc::channel();
+        let runtime =
+            Arc::new(Self { link, party, journal: Mutex::new(journal), worker, running: Mutex::default(), jobs });
+        runtime.settle();
+        let (teller, stopping) = (Arc::clone(&runtime), stop.clone());
+        thread::spawn(move || teller.tell_all(&queue, &stopping));
+        runtime.poll_until(stop);
+    }
+
+    /// What was accepted before a crash: what only reads runs again, what had ended is told, the rest is unknown.
+    fn settle(self: &Arc<Self>) {
+        let entries: Vec<_> = self.journal().entries().iter().map(|(seq, entry)| (*seq, entry.clone())).collect();
+        for (seq, entry) in entries {
+            match entry.signed.open(&self.party) {
+                Ok(command) if entry.outcome.is_none() && only_reads(&command) => self.start(command),
+                _ if entry.outcome.is_some() => self.queue(Job::Deliver(seq)),
+                _ => {
+                    let outcome = Outcome {
+                        ending: Ending::Unknown,
+                        ..Outcome::failure("the agent stopped while this ran; whether it was done is not known")
+                    };
+                    self.finish(seq, &outcome, true);
+                }
+            }
+        }
+    }
+
+    fn poll_until(self: &Arc<Self>, stop: &Cancel) {
+        let mut failures = 0_u32;
+        while !stop.fired() {
+            let request = PollRequest {
+                protocol: PROTOCOL,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                high_water: self.journal().high_water(),
+                running: self.running().keys().cloned().collect(),
+                capabilities: self.worker.capabilities(),
+            };
+            match self.link.poll(&request) {
+                Ok(reply) => {
+                    if failures > 0 || request.high_water == 0 {
+                        tracing::debug!("connected to the hub");
+                    }
+                    failures = 0;
+                    self.worker.connected();
+                    self.link.clock.follow(reply.time);
+                    reply.cancel.iter().for_each(|id| self.cancel(id));
+                    reply.commands.iter().for_each(|signed| self.take(signed));
+                }
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(error = crate::model::outcome::chain(&error), failures, "poll failed");
+                    stop.wait(pause(failures));
+                }
+            }
+        }
+    }
+
+    fn cancel(&self, id: &str) {
+        if let Some(cancel) = self.running().get(id).cloned() {
+            cancel.fire();
+        }
+    }
+
+    /// Accepts a command, if it is a new one of this hub for this agent. A forged or foreign one is dropped with a log
+    /// line; one that comes too late is answered as rejected.
+    fn take(self: &Arc<Self>, signed: &Signed) {
+        let command = match signed.open(&self.party) {
+            Ok(command) => command,
+            Err(error) => return tracing::error!(%error, "a command was not obeyed"),
+        };
+        if command.seq <= self.journal().high_water() {
+            return;
+        }
+        let durable = !only_reads(&command);
+        if let Err(error) = self.journal().accept(command.seq, signed, durable) {
+            // Not accepted: the high-water mark stays, so the hub will send it again.
+            return tracing::error!(error = crate::model::outcome::chain(&error), "a command was not accepted");
+        }
+        if command.expires < self.link.clock.now() {
+            let late = Outcome::rejected(format!("it was good until {}", clock::rfc3339(command.expires)));
+            return self.finish(command.seq, &late, true);
+        }
+        self.start(command);
+    }
+
+    fn start(self: &Arc<Self>, command: Command) {
+        let (runtime, cancel) = (Arc::clone(self), Cancel::new());
+        self.running().insert(command.id.clone(), cancel.clone());
+        thread::spawn(move || {
+            let teller = Teller { command: command.id.clone(), jobs: runtime.jobs.clone(), offset: AtomicU64::new(0) };
+            let outcome = runtime.worker.perform(&command, &teller, &cancel);
+            runtime.running().remove(&command.id);
+            let changed = !only_reads(&command);
+            runtime.finish(command.seq, &outcome, changed);
+            if changed {
+                runtime.queue(Job::News);
+            }
+        });
+    }
+
+    fn finish(&self, seq: u64, outcome: &Outcome, durable: bool) {
+        if let Err(error) = self.journal().finish(seq, outcome, durable) {
+            tracing::error!(
+                error = crate::model::outcome::chain(&error),
+                "a result is not on record; it is told all the same"
+            );
+        }
+        self.queue(Job::Deliver(seq));
+    }
+
+    fn queue(&self, job: Job) {
+        // The queue ends only with the process.
+        drop(self.jobs.send(job));
+    }
+
+    fn tell_all(&self, queue: &Receiver<Job>, stop: &Cancel) {
+        let mut job = Job::News;
+        let mut failures = 0;
+        loop {
+            match job {
+                Job::Deliver(seq) => self.deliver(seq, stop),
+                Job::Tell(told) => drop(self.tell(told)),
+                Job::News if self.tell_news() => failures = 0,
+                Job::News => failures += 1,
+            }
+            let until_news = if failures > 0 { pause(failures) } else { self.worker.news_every() };
+            job = match queue.recv_timeout(until_news) {
+                Ok(next) => next,
+                Err(mpsc::RecvTimeoutError::Timeout) => Job::News,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            };
+            if stop.fired() {
+                return;
+            }
+        }
+    }
+
+    /// Tells what is new; what the hub did not take is told again. Whether all was taken.
+    fn tell_news(&self) -> bool {
+        let taken = self.worker.news().into_iter().all(|told| self.tell(told));
+        if !taken {
+            self.worker.not_told();
+        }
+        taken
+    }
+
+    /// Tells one thing; whether it was taken. Progress and output that is lost is not missed: the result says it all.
+    fn tell(&self, told: Told) -> bool {
+        let taken = self.link.tell(told);
+        if let Err(error) = &taken {
+            tracing::warn!(error = crate::model::outcome::chain(error), "the hub did not take what was told");
+        }
+        taken.is_ok()
+    }
+
+    /// A result is told until the hub acknowledges it.
+    fn deliver(&self, seq: u64, stop: &Cancel) {
+        let entry = self.journal().entries().get(&seq).cloned();
+        let Some((Ok(command), Some(outcome))) = entry.map(|entry| (entry.signed.open(&self.party), entry.outcome))
+        else {
+            return;
+        };
+        let request = ResultRequest { protocol: PROTOCOL, command: command.id, outcome };
+        let mut failures = 0;
+        while !stop.fired() {
+            match self.link.result(&request) {
+                // A hub that does not know the command will not know it later either.
+                Ok(_) | Err(LinkError::Refused { status: 404 | 409 | 413, .. }) => break,
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(
+                        error = crate::model::outcome::chain(&error),
+                        command = request.command,
+                        "result not taken"
+                    );
+                    stop.wait(pause(failures));
+                }
+            }
+        }
+        if stop.fired() {
+            return;
+        }
+        if let Err(error) = self.journal().delivered(seq) {
+            tracing::warn!(error = crate::model::outcome::chain(&error), "the journal does not shrink");
+        }
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<String, Cancel>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Carries a command's progress and output to the hub.
+struct Teller {
+    command: String,
+    jobs: Sender<Job>,
+    offset: AtomicU64,
+}
+
+impl Report for Teller {
+    fn progress(&self, line: &str) {
+        drop(self.jobs.send(Job::Tell(Told::Progress { command: self.command.clone(), line: line.to_owned() })));
+    }
+
+    fn output(&self, bytes: &[u8]) {
+        for chunk in bytes.chunks(OUTPUT_CHUNK) {
+            let offset = self.offset.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            let told = Told::Output { command: self.command.clone(), offset, data: STANDARD.encode(chunk) };
+            drop(self.jobs.send(Job::Tell(told)));
+        }
+    }
+}
+
+/// Whether a command may simply run again.
+fn only_reads(command: &Command) -> bool {
+    match &command.work {
+        Work::Perform { op } | Work::Once { op } => policy::base(op) == Risk::Observe,
+        Work::Echo => true,
+        Work::Deploy { .. } => false,
+    }
+}
+
+/// Twice as long after each failure, with jitter, so that a fleet does not come back at one moment.
+fn pause(failures: u32) -> Duration {
+    let longest = Duration::from_millis(100).saturating_mul(1 << failures.min(12)).min(LONGEST_PAUSE);
+    let [share] = random::bytes::<1>();
+    longest.mul_f64(0.5 + f64::from(share) / 510.0)
+}

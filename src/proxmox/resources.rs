@@ -1,0 +1,170 @@
+//! The API's records as we use them: every field may be missing, because Proxmox leaves out what it has no right to show
+//! or does not know yet.
+
+use super::lenient;
+use crate::model::{target::Vmid, values::GuestKind};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// A line of /cluster/resources: a guest, a node, a storage or something else.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Resource {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub node: String,
+    #[serde(deserialize_with = "lenient::number")]
+    pub vmid: u64,
+    #[serde(deserialize_with = "lenient::text")]
+    pub name: String,
+    pub status: String,
+    #[serde(deserialize_with = "lenient::flag")]
+    pub template: bool,
+    #[serde(deserialize_with = "lenient::text")]
+    pub tags: String,
+    pub pool: Option<String>,
+    pub lock: Option<String>,
+    #[serde(deserialize_with = "lenient::number")]
+    pub maxcpu: u64,
+    #[serde(deserialize_with = "lenient::number")]
+    pub maxmem: u64,
+    #[serde(deserialize_with = "lenient::number")]
+    pub maxdisk: u64,
+    #[serde(deserialize_with = "lenient::number")]
+    pub disk: u64,
+    #[serde(deserialize_with = "lenient::number")]
+    pub uptime: u64,
+    pub storage: String,
+    pub plugintype: String,
+    #[serde(deserialize_with = "lenient::text")]
+    pub content: String,
+    #[serde(deserialize_with = "lenient::flag")]
+    pub shared: bool,
+}
+
+impl Resource {
+    /// Container or virtual machine, with its vmid, where it is a guest.
+    pub fn guest(&self) -> Option<(GuestKind, Vmid)> {
+        let kind = match self.kind.as_str() {
+            "lxc" => GuestKind::Ct,
+            "qemu" => GuestKind::Vm,
+            _ => return None,
+        };
+        Some((kind, Vmid::try_from(self.vmid).ok()?))
+    }
+}
+
+/// A line of /cluster/status: the cluster itself, or a node.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct StatusLine {
+    #[serde(rename = "type")]
+    pub kind: String,
+    #[serde(deserialize_with = "lenient::text")]
+    pub name: String,
+    pub ip: Option<String>,
+    #[serde(deserialize_with = "lenient::flag")]
+    pub online: bool,
+}
+
+/// A guest's status/current.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Current {
+    pub status: String,
+    #[serde(deserialize_with = "lenient::text")]
+    pub name: String,
+    #[serde(deserialize_with = "lenient::number")]
+    pub uptime: u64,
+    #[serde(deserialize_with = "lenient::maybe_number")]
+    pub pid: Option<u64>,
+    pub lock: Option<String>,
+    #[serde(deserialize_with = "lenient::flag")]
+    pub template: bool,
+    #[serde(deserialize_with = "lenient::number")]
+    pub cpus: u64,
+    #[serde(deserialize_with = "lenient::number")]
+    pub mem: u64,
+    #[serde(deserialize_with = "lenient::number")]
+    pub maxmem: u64,
+    #[serde(deserialize_with = "lenient::number")]
+    pub maxdisk: u64,
+    #[serde(deserialize_with = "lenient::text")]
+    pub tags: String,
+    pub qmpstatus: Option<String>,
+    pub ha: Ha,
+}
+
+/// What the HA manager says of a guest.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Ha {
+    #[serde(deserialize_with = "lenient::flag")]
+    pub managed: bool,
+    pub state: Option<String>,
+}
+
+impl Current {
+    /// Whether it runs, paused or not.
+    pub fn running(&self) -> bool {
+        self.status == "running"
+    }
+}
+
+/// A guest's configuration: whatever keys there are.
+pub type Config = BTreeMap<String, serde_json::Value>;
+
+/// A key's value as text.
+pub fn setting(config: &Config, key: &str) -> String {
+    match config.get(key) {
+        Some(serde_json::Value::String(text)) => text.clone(),
+        Some(serde_json::Value::Number(number)) => number.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// An option of a comma-separated setting: `option("name=eth0,ip=dhcp", "ip")` is `dhcp`.
+pub fn option<'a>(setting: &'a str, name: &str) -> Option<&'a str> {
+    setting
+        .split(',')
+        .filter_map(|part| part.split_once('='))
+        .find(|(key, _)| key.trim() == name)
+        .map(|(_, value)| value)
+}
+
+/// Tags as a list: Proxmox separates them by `;`, takes `,` and blanks, and keeps them in lower case.
+pub fn tags(text: &str) -> Vec<String> {
+    let mut tags: Vec<String> = text
+        .split([';', ',', ' ', '\t', '\n'])
+        .filter(|tag| !tag.is_empty())
+        .map(|tag| crate::sys::text::one_line(tag, 128).to_lowercase())
+        .collect();
+    tags.dedup();
+    tags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_split_at_everything_that_proxmox_takes() {
+        assert_eq!(tags("prod;web"), ["prod", "web"]);
+        assert_eq!(tags(" a,b  C;"), ["a", "b", "c"]);
+        assert!(tags("").is_empty());
+    }
+
+    #[test]
+    fn options_are_found_by_name() {
+        assert_eq!(option("name=eth0,bridge=vmbr0,ip=10.0.0.5/24", "ip"), Some("10.0.0.5/24"));
+        assert_eq!(option("virtio=BC:24:11,bridge=vmbr0", "ip"), None);
+    }
+
+    #[test]
+    fn a_guest_without_a_report_still_reads() {
+        let line: Resource =
+            serde_json::from_str(r#"{"id":"lxc/104","node":"pve1","status":"unknown","type":"lxc","vmid":104}"#)
+                .unwrap();
+        assert_eq!((line.guest(), line.name.as_str()), (Some((GuestKind::Ct, 104)), ""));
+    }
+}

@@ -1,0 +1,201 @@
+//! `agent install` and `pve-agent install`: key, configuration, service, and becoming known to the hub. In that order, so
+//! that a join string is used up only when everything else is in place; what fails takes back what this call has made.
+
+use crate::{
+    guest::answers::Installed,
+    host::{
+        facts,
+        install::{self, InstallError, Role, Service},
+    },
+    link::{
+        PROTOCOL,
+        join::Pointer,
+        runtime::LinkError,
+        wire::{AgentRole, JoinRequest},
+    },
+    model::{Failure, Target, outcome::chain, target::is_name},
+    roles::membership::{Home, Settings, Standing},
+    sys::http::HttpError,
+};
+
+/// How `agent install` and `pve-agent install` were called.
+#[derive(Debug, Clone, Default)]
+pub struct InstallOptions {
+    /// `--join STRING`: with a token the agent joins by it; without one a node will attest it.
+    pub join: Option<String>,
+    /// `--hub HOST:PORT`, repeated: addresses to try before those of the join string.
+    pub hubs: Vec<String>,
+    /// `--no-service`: join, and leave running it to somebody else's supervisor.
+    pub no_service: bool,
+    /// `--no-start`: everything but the start; prints the public key.
+    pub no_start: bool,
+    /// `--finish`: only start what `--no-start` has installed, and wait.
+    pub finish: bool,
+    /// `--wait SECONDS`: how long to wait for the first answered poll.
+    pub wait: u64,
+    /// `--json`.
+    pub json: bool,
+}
+
+/// `agent install`.
+pub fn install(options: &InstallOptions) -> Result<(), Failure> {
+    install_as(AgentRole::Agent, options)
+}
+
+/// Installs this executable as an agent of either kind.
+pub fn install_as(role: AgentRole, options: &InstallOptions) -> Result<(), Failure> {
+    let home = Home::find(role, None);
+    if options.finish {
+        return finish(&home, options);
+    }
+    let pointer = pointer(role, options)?;
+    let another = home.settings().ok().filter(|(_, known)| known.hub != pointer.hub);
+    if let Some((_, known)) = another {
+        let failure = Failure::new(format!("this machine's {} belongs to hub {} already", role.as_str(), known.hub));
+        return Err(failure.help(format!("remotectl {} uninstall --purge", role.as_str())));
+    }
+    let fresh = !home.config.exists();
+    let made = make(&home, pointer, options);
+    if made.is_err() && fresh {
+        return made.map_err(|failure| take_back(&home, options, failure));
+    }
+    made
+}
+
+/// Takes back what a failed installation has made; what can't be is told beside the failure that matters.
+fn take_back(home: &Home, options: &InstallOptions, failure: Failure) -> Failure {
+    let uninstalled = if options.no_service { Ok(()) } else { install::uninstall(place(home.role), true).map(|_| ()) };
+    let failure = match uninstalled {
+        Ok(()) => failure,
+        Err(error) => failure.detail(format!("and it could not be taken back: {}", chain(&error))),
+    };
+    match home.forget() {
+        Ok(()) => failure,
+        Err(error) => failure.detail(format!("and something was left: {}", chain(&error))),
+    }
+}
+
+fn pointer(role: AgentRole, options: &InstallOptions) -> Result<Pointer, Failure> {
+    let help = format!("on the hub: remotectl hub join-token --role {}", role.as_str());
+    let text = options.join.as_ref().ok_or_else(|| Failure::usage("--join STRING is missing").help(help.clone()))?;
+    let pointer: Pointer = text
+        .parse()
+        .map_err(|error| Failure::of("--join", &error).exit(crate::model::Exit::Usage).help(help.clone()))?;
+    if pointer.token.is_none() && !options.no_start {
+        return Err(Failure::usage("that join string has no token, and nobody attests this agent").help(help));
+    }
+    Ok(pointer)
+}
+
+fn make(home: &Home, mut pointer: Pointer, options: &InstallOptions) -> Result<(), Failure> {
+    let token = pointer.token.take();
+    let named = std::mem::take(&mut pointer.addresses);
+    let others = named.into_iter().filter(|address| !options.hubs.contains(address));
+    pointer.addresses = options.hubs.iter().cloned().chain(others).collect();
+    let key = home.key()?;
+    home.configure(&Settings { hub: pointer.to_string(), generation: 1 })?;
+    if options.no_service {
+        if let Some(token) = token {
+            join(home, token)?;
+        }
+        let id = key.public().agent_id();
+        return print(options.json, &id, &format!("{id} has joined; start it: remotectl {} run", home.role.as_str()));
+    }
+    let service =
+        install::install(&Service::of_this_executable(place(home.role))).map_err(|error| not_installed(&error))?;
+    service.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    if let Some(token) = token {
+        join(home, token)?;
+    }
+    if options.no_start {
+        let installed = Installed {
+            agent_id: key.public().agent_id(),
+            public_key: key.public().into(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            init: service.init.as_str().to_owned(),
+        };
+        return print(options.json, &installed, &format!("installed as {}; not started", service.service));
+    }
+    finish(home, options)
+}
+
+fn join(home: &Home, token: String) -> Result<(), Failure> {
+    let (link, _) = home.link()?;
+    let name = facts::hostname();
+    if !is_name(&name) {
+        return Err(Failure::new(format!("`{name}` is no name that the hub could call this machine by"))
+            .help("hostnamectl set-hostname NAME"));
+    }
+    let target = match home.role {
+        AgentRole::PveAgent => Target::node(name),
+        AgentRole::Agent => Target::host(name),
+    };
+    let request = JoinRequest {
+        protocol: PROTOCOL,
+        public_key: home.key()?.public(),
+        role: home.role,
+        target,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        token: Some(token),
+        attestation: None,
+    };
+    link.join(&request).map(|_| ()).map_err(|error| not_joined(home.role, &error))
+}
+
+fn finish(home: &Home, options: &InstallOptions) -> Result<(), Failure> {
+    home.settings()?;
+    install::start(place(home.role)).map_err(|error| not_installed(&error))?;
+    let standing = home.wait_connected(options.wait)?;
+    let Standing { agent, hub, pid, .. } = &standing;
+    print(
+        options.json,
+        &standing,
+        &format!("{agent} runs as remotectl-{}, pid {pid}; hub {hub} answers", home.role.as_str()),
+    )
+}
+
+fn print(json: bool, value: &impl serde::Serialize, line: &str) -> Result<(), Failure> {
+    let text = serde_json::to_string(value).map_err(|error| Failure::of("printing", &error))?;
+    println!("{}", if json { &text } else { line });
+    Ok(())
+}
+
+/// `agent uninstall`.
+pub fn uninstall(purge: bool) -> Result<(), Failure> {
+    uninstall_as(AgentRole::Agent, purge)
+}
+
+/// Takes an agent of either kind away.
+pub fn uninstall_as(role: AgentRole, purge: bool) -> Result<(), Failure> {
+    let removed = install::uninstall(place(role), purge).map_err(|error| not_installed(&error))?;
+    Home::find(role, None).forget_standing().map_err(|error| Failure::of("taking the agent away", &error))?;
+    if removed.paths.is_empty() {
+        println!("there was no {} here", role.as_str());
+    }
+    removed.paths.iter().for_each(|path| println!("removed {}", path.display()));
+    Ok(())
+}
+
+fn place(role: AgentRole) -> Role {
+    match role {
+        AgentRole::Agent => Role::Agent,
+        AgentRole::PveAgent => Role::PveAgent,
+    }
+}
+
+fn not_installed(error: &InstallError) -> Failure {
+    Failure::new(chain(error)).help(error.help())
+}
+
+fn not_joined(role: AgentRole, error: &LinkError) -> Failure {
+    let failure = Failure::of("joining", error);
+    match error {
+        LinkError::Http(HttpError::Connect { .. }) => {
+            failure.help("can this machine reach the hub's address? is the join string of this hub?")
+        }
+        LinkError::Refused { status: 403, .. } => {
+            failure.help(format!("a new one, on the hub: remotectl hub join-token --role {}", role.as_str()))
+        }
+        _ => failure.help("the hub's log says more: journalctl -u remotectl-hub"),
+    }
+}

@@ -1,0 +1,62 @@
+//! What the agent does with commands: the operations of the machine that it runs on.
+
+use crate::{
+    host::{self, Task},
+    link::{
+        envelope::{Command, Work},
+        runtime::Worker,
+        wire::Told,
+    },
+    model::{Op, Outcome, facts::Facts, outcome::Report},
+    sys::cancel::Cancel,
+};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+/// How often the machine's facts are looked at for changes.
+const NEWS_EVERY: Duration = Duration::from_mins(1);
+
+/// The operations of the machine itself.
+#[derive(Default)]
+pub struct HostWorker {
+    told: Mutex<Option<Facts>>,
+}
+
+impl HostWorker {
+    /// The facts, if they are not those that were told last.
+    pub fn changed_facts(&self) -> Option<Facts> {
+        let facts = host::facts();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = told.as_ref() != Some(&facts);
+        changed.then(|| told.insert(facts).clone())
+    }
+}
+
+impl Worker for HostWorker {
+    fn perform(&self, command: &Command, report: &dyn Report, cancel: &Cancel) -> Outcome {
+        let task = Task { report, cancel: cancel.clone(), timeout: Duration::from_secs(command.timeout) };
+        match &command.work {
+            Work::Perform { op } => host::perform(op, &task),
+            Work::Echo => Outcome::success("the agent answers"),
+            Work::Once { .. } | Work::Deploy { .. } => Outcome::rejected("that is for a pve-agent"),
+        }
+    }
+
+    fn news(&self) -> Vec<Told> {
+        self.changed_facts().map(|facts| Told::Facts { facts }).into_iter().collect()
+    }
+
+    fn not_told(&self) {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn news_every(&self) -> Duration {
+        NEWS_EVERY
+    }
+
+    fn capabilities(&self) -> Vec<String> {
+        Op::ALL.iter().map(|(name, _)| *name).filter(|name| host::can(name)).map(str::to_owned).collect()
+    }
+}

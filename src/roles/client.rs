@@ -1,1 +1,0 @@
-//! The client: every command that talks to a hub.

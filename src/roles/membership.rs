@@ -1,0 +1,248 @@
+//! What an agent and a pve-agent have in common: their place on disk, their key, their hub, and the file in which a
+//! running one tells how it stands.
+
+use super::config;
+use crate::{
+    link::{
+        OFFLINE_AFTER,
+        envelope::Party,
+        join::Pointer,
+        journal::Journal,
+        keys::SigningKey,
+        runtime::{Link, Runtime, Worker},
+        wire::AgentRole,
+    },
+    model::Failure,
+    sys::{
+        cancel::Cancel,
+        clock::{self, Clock},
+        env::Places,
+        files,
+    },
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// An agent's configuration file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// A join string without its token: where the hub is and by what it is known.
+    pub hub: String,
+    /// The generation that the hub has given.
+    #[serde(default = "first")]
+    pub generation: u64,
+}
+
+fn first() -> u64 {
+    1
+}
+
+/// What a running agent tells of itself, for `agent status` and for whoever waits for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Its id.
+    pub agent: String,
+    /// Its hub's id.
+    pub hub: String,
+    /// Its remotectl version.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// When the hub last answered a poll, in seconds since the epoch; 0 for never.
+    pub connected_at: i64,
+}
+
+/// Where one agent lives.
+#[derive(Debug, Clone)]
+pub struct Home {
+    /// Which kind.
+    pub role: AgentRole,
+    /// Its configuration file.
+    pub config: PathBuf,
+    /// Its key and journal.
+    pub state: PathBuf,
+    /// Its standing.
+    pub standing: PathBuf,
+}
+
+impl Home {
+    /// The usual places, with another configuration file where one is named.
+    pub fn find(role: AgentRole, config: Option<PathBuf>) -> Self {
+        let places = Places::find();
+        let name = role.as_str();
+        Self {
+            role,
+            config: config.unwrap_or_else(|| places.config.join(format!("{name}.toml"))),
+            state: places.state.join(name),
+            standing: places.run.join(format!("{name}.json")),
+        }
+    }
+
+    /// The agent's key; made where there is none.
+    pub fn key(&self) -> Result<SigningKey, Failure> {
+        let failed = |error: &dyn std::error::Error| Failure::of("making the agent's key", error).help(self.help());
+        files::create_directory(&self.state, 0o700).map_err(|error| failed(&error))?;
+        SigningKey::load_or_make(&self.state.join("key")).map_err(|error| failed(&error))
+    }
+
+    /// Writes the configuration.
+    pub fn configure(&self, settings: &Settings) -> Result<(), Failure> {
+        let failed =
+            |error: &dyn std::error::Error| Failure::of("writing the agent's configuration", error).help(self.help());
+        if let Some(directory) = self.config.parent() {
+            files::create_directory(directory, 0o755).map_err(|error| failed(&error))?;
+        }
+        let text = toml::to_string(settings).map_err(|error| failed(&error))?;
+        files::write_atomic(&self.config, text.as_bytes(), 0o600).map_err(|error| failed(&error))
+    }
+
+    /// Takes configuration, key, journal and standing away.
+    pub fn forget(&self) -> Result<(), files::FileError> {
+        files::remove(&self.config)?;
+        self.forget_standing()?;
+        files::remove_tree(&self.state)
+    }
+
+    /// Takes the standing away, and its directory where nobody else uses that.
+    pub fn forget_standing(&self) -> Result<(), files::FileError> {
+        files::remove(&self.standing)?;
+        self.standing.parent().map_or(Ok(()), |directory| files::remove_if_empty(directory).map(|_| ()))
+    }
+
+    /// Reads the configuration.
+    pub fn settings(&self) -> Result<(Settings, Pointer), Failure> {
+        let help = format!("remotectl {} install --join STRING", self.role.as_str());
+        let settings: Settings = config::required(&self.config, &help)?;
+        let pointer = settings
+            .hub
+            .parse()
+            .map_err(|error| Failure::of(&format!("{}: hub", self.config.display()), &error).help(help))?;
+        Ok((settings, pointer))
+    }
+
+    /// A link to the hub, by the configuration.
+    pub fn link(&self) -> Result<(Link, Party), Failure> {
+        let (settings, pointer) = self.settings()?;
+        let key = Arc::new(self.key()?);
+        let party = Party {
+            hub: pointer.hub.clone(),
+            key: pointer.key,
+            agent: key.public().agent_id(),
+            generation: settings.generation,
+        };
+        let link = Link::new(&pointer, key, settings.generation, Clock::new())
+            .map_err(|error| Failure::of("setting up the link to the hub", &error))?;
+        Ok((link, party))
+    }
+
+    /// Polls and works until SIGTERM or SIGINT.
+    pub fn run(&self, link: Link, party: Party, worker: Arc<dyn Worker>) -> Result<(), Failure> {
+        let journal = Journal::open(&self.state.join("journal"))
+            .map_err(|error| Failure::of("opening the agent's journal", &error).help(self.help()))?;
+        let standing = Standing {
+            agent: party.agent.clone(),
+            hub: party.hub.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            connected_at: 0,
+        };
+        self.tell_standing(&standing);
+        let worker =
+            Arc::new(Telling { worker, home: self.clone(), standing, told_at: std::sync::atomic::AtomicI64::new(0) });
+        tracing::info!(agent = party.agent, hub = party.hub, "{} {}", self.role.as_str(), env!("CARGO_PKG_VERSION"));
+        Runtime::run(link, party, journal, worker, &Cancel::new());
+        Ok(())
+    }
+
+    /// How the running agent stands; `None` where none has told.
+    pub fn standing(&self) -> Result<Option<Standing>, Failure> {
+        let text = files::read_text_if_there(&self.standing)
+            .map_err(|error| Failure::of("reading the agent's standing", &error))?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()).filter(|standing: &Standing| alive(standing.pid)))
+    }
+
+    /// Waits until the running agent has had an answer of the hub.
+    pub fn wait_connected(&self, seconds: u64) -> Result<Standing, Failure> {
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        let pause = Cancel::new();
+        loop {
+            match self.standing()? {
+                Some(standing) if standing.connected_at > 0 => return Ok(standing),
+                _ if Instant::now() > deadline => {
+                    let failure = Failure::new(format!("the hub has not answered the agent within {seconds} s"));
+                    return Err(failure.help(format!("its log: journalctl -u remotectl-{}", self.role.as_str())));
+                }
+                // Another process writes the file: there is nothing to await but its next state.
+                _ => pause.wait(Duration::from_millis(20)),
+            };
+        }
+    }
+
+    fn tell_standing(&self, standing: &Standing) {
+        let told = serde_json::to_vec(standing).map_err(|error| error.to_string()).and_then(|text| {
+            let directory = self.standing.parent().unwrap_or(Path::new("/"));
+            files::create_directory(directory, 0o755).map_err(|error| error.to_string())?;
+            files::write_atomic(&self.standing, &text, 0o644).map_err(|error| crate::model::outcome::chain(&error))
+        });
+        if let Err(error) = told {
+            tracing::warn!(error, "the standing could not be told");
+        }
+    }
+
+    fn help(&self) -> String {
+        format!("is {} writable, and its disk not full? run as root", self.state.display())
+    }
+}
+
+/// A worker that also keeps the standing up to date.
+struct Telling {
+    worker: Arc<dyn Worker>,
+    home: Home,
+    standing: Standing,
+    told_at: std::sync::atomic::AtomicI64,
+}
+
+impl Worker for Telling {
+    fn perform(
+        &self,
+        command: &crate::link::envelope::Command,
+        report: &dyn crate::model::outcome::Report,
+        cancel: &Cancel,
+    ) -> crate::model::Outcome {
+        self.worker.perform(command, report, cancel)
+    }
+
+    fn news(&self) -> Vec<crate::link::wire::Told> {
+        self.worker.news()
+    }
+
+    fn not_told(&self) {
+        self.worker.not_told();
+    }
+
+    fn news_every(&self) -> Duration {
+        self.worker.news_every()
+    }
+
+    fn capabilities(&self) -> Vec<String> {
+        self.worker.capabilities()
+    }
+
+    fn connected(&self) {
+        let now = clock::unix_seconds();
+        let before = self.told_at.swap(now, std::sync::atomic::Ordering::Relaxed);
+        if now - before > OFFLINE_AFTER / 2 {
+            self.home.tell_standing(&Standing { connected_at: now, ..self.standing.clone() });
+        }
+        self.worker.connected();
+    }
+}
+
+fn alive(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}

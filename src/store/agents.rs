@@ -1,0 +1,166 @@
+//! Agents: who they are, by which key, and what they have told.
+
+use super::{Store, StoreError, json, operators::audit, text};
+use crate::model::{Inventory, Target, digest::Digest, facts::Facts};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+/// An agent on record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentRecord {
+    /// Made from its key.
+    pub id: String,
+    /// Base64url.
+    pub public_key: String,
+    /// `agent` or `pve-agent`.
+    pub role: String,
+    /// What it looks after.
+    pub target: Target,
+    /// Its remotectl version.
+    pub version: String,
+    /// Its generation.
+    pub generation: u64,
+    /// `token` or `attested`.
+    pub joined: String,
+    /// When, in seconds since the epoch.
+    pub joined_at: i64,
+    /// What it has told of its machine.
+    pub facts: Option<Facts>,
+}
+
+/// A join token's role, target, expiry and user.
+type Token = (String, Option<String>, i64, Option<String>);
+
+fn agent(row: &Row) -> rusqlite::Result<(AgentRecord, String, Option<String>)> {
+    let record = AgentRecord {
+        id: row.get(0)?,
+        public_key: row.get(1)?,
+        role: row.get(2)?,
+        target: Target::cluster(),
+        version: row.get(4)?,
+        generation: row.get(5)?,
+        joined: row.get(6)?,
+        joined_at: row.get(7)?,
+        facts: None,
+    };
+    Ok((record, row.get(3)?, row.get(8)?))
+}
+
+fn insert(connection: &Connection, record: &AgentRecord) -> Result<(), StoreError> {
+    // A new agent for a target takes the place of the one before: its key is no longer known.
+    let target = record.target.to_string();
+    connection.execute("DELETE FROM agents WHERE target = ?1 OR id = ?2", params![target, record.id])?;
+    let sql = "INSERT INTO agents (id, public_key, role, target, version, generation, joined, joined_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let AgentRecord { id, public_key, role, version, generation, joined, joined_at, .. } = record;
+    connection.execute(sql, params![id, public_key, role, target, version, generation, joined, joined_at])?;
+    audit(connection, *joined_at, id, "agent.join", &target)
+}
+
+impl Store {
+    /// All agents.
+    pub fn agents(&self) -> Result<Vec<AgentRecord>, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT id, public_key, role, target, version, generation, joined, joined_at, facts FROM agents";
+            let mut query = connection.prepare(sql)?;
+            let rows: Vec<_> = query.query_map([], agent)?.collect::<Result<_, _>>()?;
+            let whole = |(mut record, target, facts): (AgentRecord, String, Option<String>)| {
+                record.target = target.parse().map_err(|error: crate::model::target::TargetError| {
+                    StoreError::Malformed { what: "target", why: error.to_string() }
+                })?;
+                record.facts = facts.map(|facts| json("fact", &facts)).transpose()?;
+                Ok(record)
+            };
+            rows.into_iter().map(whole).collect()
+        })
+    }
+
+    /// Registers an agent by a join token, which is used up by that. `Conflict` says why the token does not count.
+    pub async fn join_by_token(&self, record: AgentRecord, token_hash: Digest, now: i64) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            let sql = "SELECT role, target, expires, used_by FROM join_tokens WHERE hash = ?1";
+            let read = |row: &Row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+            let token: Option<Token> = connection.query_row(sql, [token_hash.as_str()], read).optional()?;
+            let why = match &token {
+                None => Some("the join token is not known".to_owned()),
+                Some((.., Some(_))) => Some("the join token has been used already".to_owned()),
+                Some((_, _, expires, _)) if *expires < now => Some("the join token has expired".to_owned()),
+                Some((role, ..)) if *role != record.role => Some(format!("the join token is for a {role}")),
+                Some((_, Some(target), ..)) if *target != record.target.to_string() => {
+                    Some(format!("the join token is for {target}"))
+                }
+                Some(_) => None,
+            };
+            if let Some(why) = why {
+                return Err(StoreError::Conflict(why));
+            }
+            let sql = "UPDATE join_tokens SET used_by = ?1 WHERE hash = ?2";
+            connection.execute(sql, params![record.id, token_hash.as_str()])?;
+            insert(connection, &record)
+        })
+        .await
+    }
+
+    /// Registers an agent on the word of the pve-agent that is deploying it: counts only for a running agent.deploy of
+    /// that pve-agent, for its target, with its nonce.
+    pub async fn join_by_attestation(
+        &self,
+        record: AgentRecord,
+        attested_by: String,
+        command: String,
+        nonce: String,
+    ) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            let sql = "SELECT count(*) FROM commands
+                       WHERE id = ?1 AND agent = ?2 AND target = ?3 AND nonce = ?4 AND state IN ('queued', 'accepted')";
+            let target = record.target.to_string();
+            let running: i64 =
+                connection.query_row(sql, params![command, attested_by, target, nonce], |row| row.get(0))?;
+            if running != 1 {
+                return Err(StoreError::Conflict(format!(
+                    "no deployment of {target} is running there with that nonce"
+                )));
+            }
+            insert(connection, &record)
+        })
+        .await
+    }
+
+    /// Forgets an agent.
+    pub async fn remove_agent(&self, id: String, now: i64, by: String) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            connection.execute("DELETE FROM agents WHERE id = ?1", [&id])?;
+            audit(connection, now, &by, "agent.remove", &id)
+        })
+        .await
+    }
+
+    /// Keeps what an agent has told of its machine.
+    pub async fn set_facts(&self, id: String, version: String, facts: Facts) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            let sql = "UPDATE agents SET facts = ?1, version = ?2 WHERE id = ?3";
+            connection.execute(sql, params![text(&facts), version, id])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Keeps what a pve-agent has told of its cluster.
+    pub async fn set_inventory(&self, agent: String, inventory: Inventory) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            let sql = "INSERT INTO inventories VALUES (?1, ?2) ON CONFLICT (agent) DO UPDATE SET inventory = excluded.inventory";
+            connection.execute(sql, params![agent, text(&inventory)])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// What pve-agents have told, by their ids.
+    pub fn inventories(&self) -> Result<Vec<(String, Inventory)>, StoreError> {
+        self.read(|connection| {
+            let mut query = connection.prepare("SELECT agent, inventory FROM inventories")?;
+            let rows: Vec<(String, String)> =
+                query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+            rows.into_iter().map(|(agent, inventory)| Ok((agent, json("inventory", &inventory)?))).collect()
+        })
+    }
+}

@@ -1,0 +1,188 @@
+//! Plans, their approvals and their results.
+
+use super::{Store, StoreError, json, operators::audit, text};
+use crate::model::{
+    Plan, Target,
+    answer::TargetResult,
+    digest::Digest,
+    state::{PlanEvent, PlanState},
+};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+/// A plan on record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredPlan {
+    /// The plan, opened against its digest.
+    pub plan: Plan,
+    /// Where it stands.
+    pub state: PlanState,
+    /// Who asked.
+    pub operator: String,
+    /// When it was over, in seconds since the epoch.
+    pub ended: Option<i64>,
+    /// Who approved it, when, and which digest.
+    pub approval: Option<(String, i64, Digest)>,
+    /// What has come of it so far.
+    pub results: Vec<TargetResult>,
+}
+
+const COLUMNS: &str = "id, body, digest, findings, state, operator, ended, approved_by, approved_at, approved_digest";
+
+struct Raw {
+    id: String,
+    body: Vec<u8>,
+    digest: String,
+    findings: String,
+    state: String,
+    operator: String,
+    ended: Option<i64>,
+    approved: (Option<String>, Option<i64>, Option<String>),
+}
+
+fn raw(row: &Row) -> rusqlite::Result<Raw> {
+    Ok(Raw {
+        id: row.get(0)?,
+        body: row.get(1)?,
+        digest: row.get(2)?,
+        findings: row.get(3)?,
+        state: row.get(4)?,
+        operator: row.get(5)?,
+        ended: row.get(6)?,
+        approved: (row.get(7)?, row.get(8)?, row.get(9)?),
+    })
+}
+
+fn whole(connection: &Connection, raw: Raw) -> Result<StoredPlan, StoreError> {
+    let malformed = |why: String| StoreError::Malformed { what: "plan", why };
+    let digest = |text: &str| Digest::parse(text).ok_or_else(|| malformed(format!("`{text}` is no digest")));
+    let plan = Plan::open(raw.body, &digest(&raw.digest)?, json("finding", &raw.findings)?)
+        .map_err(|error| malformed(error.to_string()))?;
+    let state = PlanState::parse(&raw.state).ok_or_else(|| malformed(format!("`{}` is no state", raw.state)))?;
+    let approval = match raw.approved {
+        (Some(by), Some(at), Some(of)) => Some((by, at, digest(&of)?)),
+        _ => None,
+    };
+    let sql = "SELECT result FROM results WHERE plan = ?1 ORDER BY step, rowid";
+    let mut query = connection.prepare_cached(sql)?;
+    let rows: Vec<String> = query.query_map([&raw.id], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let results = rows.iter().map(|text| json("result", text)).collect::<Result<_, _>>()?;
+    Ok(StoredPlan { plan, state, operator: raw.operator, ended: raw.ended, approval, results })
+}
+
+/// Moves a plan's state, if the machine has that move from where it stands now.
+pub(super) fn advance(connection: &Connection, id: &str, event: PlanEvent, now: i64) -> Result<PlanState, StoreError> {
+    let found: Option<String> =
+        connection.query_row("SELECT state FROM plans WHERE id = ?1", [id], |row| row.get(0)).optional()?;
+    let Some(word) = found else { return Err(StoreError::Conflict(format!("there is no plan {id}"))) };
+    let state = PlanState::parse(&word)
+        .ok_or_else(|| StoreError::Malformed { what: "plan", why: format!("`{word}` is no state") })?;
+    let Some(next) = state.next(event) else {
+        return Err(StoreError::Conflict(format!("plan {id} is {state}")));
+    };
+    let ended = next.terminal().then_some(now);
+    connection.execute("UPDATE plans SET state = ?1, ended = ?2 WHERE id = ?3", params![next.as_str(), ended, id])?;
+    Ok(next)
+}
+
+impl Store {
+    /// Keeps a new plan; `Conflict` where the id is taken.
+    pub async fn add_plan(&self, plan: Plan, operator: String) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            let sql = "INSERT INTO plans (id, body, digest, findings, state, operator, created)
+                       VALUES (?1, ?2, ?3, ?4, 'proposed', ?5, ?6) ON CONFLICT (id) DO NOTHING";
+            let values = params![
+                plan.body.id,
+                plan.bytes,
+                plan.digest.as_str(),
+                text(&plan.findings),
+                operator,
+                plan.body.created
+            ];
+            if connection.execute(sql, values)? == 0 {
+                return Err(StoreError::Conflict(format!("there is a plan {} already", plan.body.id)));
+            }
+            audit(connection, plan.body.created, &operator, "plan.make", &plan.body.id)
+        })
+        .await
+    }
+
+    /// One plan with its results.
+    pub fn plan(&self, id: &str) -> Result<Option<StoredPlan>, StoreError> {
+        self.read(|connection| {
+            let sql = format!("SELECT {COLUMNS} FROM plans WHERE id = ?1");
+            let found = connection.prepare_cached(&sql)?.query_row([id], raw).optional()?;
+            found.map(|found| whole(connection, found)).transpose()
+        })
+    }
+
+    /// The newest plans, newest first.
+    pub fn plans(&self, limit: u32) -> Result<Vec<StoredPlan>, StoreError> {
+        self.select(&format!("SELECT {COLUMNS} FROM plans ORDER BY created DESC, rowid DESC LIMIT {limit}"))
+    }
+
+    /// Plans that were running when the hub stopped.
+    pub fn running_plans(&self) -> Result<Vec<StoredPlan>, StoreError> {
+        self.select(&format!("SELECT {COLUMNS} FROM plans WHERE state = 'running' ORDER BY created"))
+    }
+
+    fn select(&self, sql: &str) -> Result<Vec<StoredPlan>, StoreError> {
+        self.read(|connection| {
+            let mut query = connection.prepare(sql)?;
+            let rows: Vec<Raw> = query.query_map([], raw)?.collect::<Result<_, _>>()?;
+            rows.into_iter().map(|row| whole(connection, row)).collect()
+        })
+    }
+
+    /// Records an operator's yes to a digest, if that is the plan's and nothing has begun.
+    pub async fn approve(&self, id: String, digest: Digest, by: String, now: i64) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            let sql = "UPDATE plans SET approved_by = ?1, approved_at = ?2, approved_digest = ?3
+                       WHERE id = ?4 AND digest = ?3 AND state = 'proposed'";
+            if connection.execute(sql, params![by, now, digest.as_str(), id])? == 0 {
+                return Err(StoreError::Conflict(format!(
+                    "plan {id} has begun or ended, or is not the one that was shown"
+                )));
+            }
+            audit(connection, now, &by, "plan.approve", &id)
+        })
+        .await
+    }
+
+    /// Moves a plan's state.
+    pub async fn advance_plan(
+        &self,
+        id: String,
+        event: PlanEvent,
+        by: String,
+        now: i64,
+    ) -> Result<PlanState, StoreError> {
+        self.write(move |connection| {
+            let state = advance(connection, &id, event, now)?;
+            audit(connection, now, &by, &format!("plan.{state}"), &id)?;
+            Ok(state)
+        })
+        .await
+    }
+
+    /// Keeps how a step ended on targets. A result that is there already stays: each is stored once.
+    pub async fn add_results(&self, plan: String, results: Vec<TargetResult>) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO results VALUES (?1, ?2, ?3, ?4)")?;
+            for result in &results {
+                insert.execute(params![plan, result.step, result.target.to_string(), text(result)])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Whether there is a result for that target of that step.
+    pub fn has_result(&self, plan: &str, step: usize, target: &Target) -> Result<bool, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT count(*) FROM results WHERE plan = ?1 AND step = ?2 AND target = ?3";
+            let count: i64 =
+                connection.prepare_cached(sql)?.query_row(params![plan, step, target.to_string()], |row| row.get(0))?;
+            Ok(count > 0)
+        })
+    }
+}

@@ -1,0 +1,264 @@
+//! A real hub as a process of its own, and agents whose work is only recorded, for tests of the protocol between them.
+
+#![allow(dead_code, reason = "each test file uses its own part of it")]
+#![allow(clippy::disallowed_methods, reason = "tests start the program that they test")]
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
+use remotectl::{
+    link::{
+        PROTOCOL,
+        envelope::{Command, Party, Work},
+        join::Pointer,
+        journal::Journal,
+        keys::SigningKey,
+        runtime::{Link, Runtime, Worker},
+        wire::{AgentRole, JoinRequest, Told},
+    },
+    model::{
+        Answer, Failure, Outcome, Target,
+        answer::PlanView,
+        messages::{AgentRow, ApiError, Event, HubInfo, JoinToken, PlanRecord},
+        outcome::Report,
+    },
+    sys::{
+        cancel::Cancel,
+        clock::Clock,
+        http::{Endpoint, Http},
+    },
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value, json};
+use std::{
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::{Child, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until something holds, without guessing how long that takes.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A hub.
+pub struct Hub {
+    directory: tempfile::TempDir,
+    process: Child,
+    api: Http,
+    pub address: String,
+}
+
+impl Hub {
+    /// A new hub on a free port of loopback.
+    pub fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self::start_in(directory, "127.0.0.1:0")
+    }
+
+    fn start_in(directory: tempfile::TempDir, listen: &str) -> Self {
+        let process = spawn(&directory, listen);
+        let socket = directory.path().join("run/hub.sock");
+        let api = Http::new(&Endpoint::Unix(socket)).unwrap();
+        let mut hub = Self { directory, process, api, address: String::new() };
+        wait_until("the hub answers", || hub.api.send("GET", "/api/v1/hub", &[], b"", PATIENCE).is_ok());
+        let info: HubInfo = hub.get("/api/v1/hub").unwrap();
+        hub.address.clone_from(&info.addresses[0]);
+        hub
+    }
+
+    /// The hub's root directory.
+    pub fn root(&self) -> PathBuf {
+        self.directory.path().to_owned()
+    }
+
+    /// Kills it with SIGKILL and starts it again on the same port.
+    pub fn restart(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        self.process = spawn(&self.directory, &self.address);
+        wait_until("the hub answers again", || self.api.send("GET", "/api/v1/hub", &[], b"", PATIENCE).is_ok());
+    }
+
+    pub fn join_string(&self, role: &str) -> String {
+        let token: JoinToken = self.post("/api/v1/join-tokens", &json!({"role": role})).unwrap();
+        token.join_string
+    }
+
+    pub fn wait_online(&self, target: &Target) {
+        wait_until("the agent is online", || {
+            let agents: Vec<AgentRow> = self.get("/api/v1/agents").unwrap();
+            agents.iter().any(|agent| agent.target == *target && agent.status == "online")
+        });
+    }
+
+    pub fn plan(&self, op: &str, selector: &str, args: &[(&str, &str)]) -> PlanView {
+        let args: Map<String, Value> = args.iter().map(|(name, text)| ((*name).to_owned(), json!(text))).collect();
+        let request = json!({"run": {"op": op, "selector": selector, "args": args}});
+        match self.post("/api/v1/plans", &request).unwrap() {
+            Answer::Plan(view) => view,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn approve(&self, plan: &PlanView) -> Result<PlanRecord, Failure> {
+        self.post(&format!("/api/v1/plans/{}/approve", plan.id), &json!({"digest": plan.digest}))
+    }
+
+    pub fn execute(&self, plan: &PlanView) -> Result<Vec<Event>, Failure> {
+        let body = json!({"digest": plan.digest}).to_string();
+        let path = format!("/api/v1/plans/{}/execute", plan.id);
+        let (status, mut stream) = self.api.stream("POST", &path, &JSON, body.as_bytes()).unwrap();
+        if status != 200 {
+            let error: ApiError = serde_json::from_reader(&mut stream).unwrap();
+            return Err(error.into());
+        }
+        let lines = BufReader::new(stream).lines().map(Result::unwrap);
+        let data = lines.filter_map(|line| line.strip_prefix("data: ").map(str::to_owned));
+        Ok(data.map(|data| serde_json::from_str(&data).unwrap()).collect())
+    }
+
+    /// Plans and executes.
+    pub fn run(&self, op: &str, selector: &str, args: &[(&str, &str)]) -> Result<Vec<Event>, Failure> {
+        self.execute(&self.plan(op, selector, args))
+    }
+
+    pub fn history(&self) -> Vec<PlanRecord> {
+        self.get("/api/v1/plans").unwrap()
+    }
+
+    /// How many requests of agents it has logged.
+    pub fn requests_seen(&self) -> usize {
+        let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap();
+        log.lines().filter(|line| line.contains("joined") || line.contains("not believed")).count()
+    }
+
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.send("GET", path, b"")
+    }
+
+    pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+        self.send("POST", path, &serde_json::to_vec(body).unwrap())
+    }
+
+    fn send<T: DeserializeOwned>(&self, method: &str, path: &str, body: &[u8]) -> Result<T, Failure> {
+        let reply = self.api.send(method, path, &JSON, body, PATIENCE).unwrap();
+        if reply.success() {
+            return Ok(serde_json::from_slice(&reply.body).unwrap());
+        }
+        Err(serde_json::from_slice::<ApiError>(&reply.body).unwrap().into())
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+        if thread::panicking() {
+            eprintln!("{}", std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default());
+        }
+    }
+}
+
+const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
+
+fn spawn(directory: &tempfile::TempDir, listen: &str) -> Child {
+    let log = std::fs::File::options().create(true).append(true).open(directory.path().join("log")).unwrap();
+    std::process::Command::new(env!("CARGO_BIN_EXE_remotectl"))
+        .args(["hub", "serve", "--listen", listen])
+        .env("REMOTECTL_ROOT", directory.path())
+        .env("REMOTECTL_LOG", "debug")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+/// An agent in this process, whose work is only recorded.
+pub struct Agent {
+    directory: tempfile::TempDir,
+    pub target: Target,
+    work: Arc<Recorded>,
+    stop: Cancel,
+}
+
+#[derive(Default)]
+struct Recorded {
+    performed: Mutex<Vec<String>>,
+}
+
+impl Worker for Recorded {
+    fn perform(&self, command: &Command, _: &dyn Report, _: &Cancel) -> Outcome {
+        let what = match &command.work {
+            Work::Perform { op } | Work::Once { op } => op.name(),
+            Work::Deploy { .. } => "deploy",
+            Work::Echo => "echo",
+        };
+        self.performed.lock().unwrap().push(format!("{what} {}", command.target));
+        Outcome::success("recorded")
+    }
+
+    fn news(&self) -> Vec<Told> {
+        Vec::new()
+    }
+
+    fn news_every(&self) -> Duration {
+        PATIENCE
+    }
+
+    fn capabilities(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+impl Agent {
+    /// Joins by a new join string and begins to poll.
+    pub fn join(hub: &Hub, role: AgentRole, target: &str) -> Self {
+        Self::join_with(&hub.join_string(role.as_str()), role, target).unwrap()
+    }
+
+    /// Joins by this join string; an error is told with its sources.
+    pub fn join_with(string: &str, role: AgentRole, target: &str) -> Result<Self, String> {
+        let pointer: Pointer = string.parse().unwrap();
+        let target: Target = target.parse().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let key = Arc::new(SigningKey::load_or_make(&directory.path().join("key")).unwrap());
+        let party = Party { hub: pointer.hub.clone(), key: pointer.key, agent: key.public().agent_id(), generation: 1 };
+        let link = Link::new(&pointer, Arc::clone(&key), 1, Clock::new()).unwrap();
+        let request = JoinRequest {
+            protocol: PROTOCOL,
+            public_key: key.public(),
+            role,
+            target: target.clone(),
+            version: "test".to_owned(),
+            token: pointer.token,
+            attestation: None,
+        };
+        link.join(&request).map_err(|error| remotectl::model::outcome::chain(&error))?;
+        let journal = Journal::open(&directory.path().join("journal")).unwrap();
+        let (work, stop) = (Arc::new(Recorded::default()), Cancel::new());
+        let (worker, stopping) = (Arc::clone(&work), stop.clone());
+        thread::spawn(move || Runtime::run(link, party, journal, worker, &stopping));
+        Ok(Self { directory, target, work, stop })
+    }
+
+    /// What it was told to do, in order.
+    pub fn performed(&self) -> Vec<String> {
+        self.work.performed.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.stop.fire();
+    }
+}

@@ -1,0 +1,193 @@
+//! Root file systems for the containers: made once by mmdebstrap, kept in the cache under the hash of their recipe, and
+//! never written to again; containers are overlays on them.
+
+use super::run::cache;
+use remotectl::model::digest::Digest;
+use std::{
+    fs, io,
+    os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+/// Where unprivileged containers' users begin, as Proxmox has it.
+pub const FIRST_ID: u32 = 100_000;
+
+/// How a root file system is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Base {
+    /// Debian with systemd and nginx.
+    Systemd,
+    /// Debian with OpenRC and nginx.
+    OpenRc,
+    /// What a node is: Debian with systemd, LXC and an SSH server.
+    Node,
+}
+
+/// Part of the cache's key: change it with anything below that changes the result.
+const REVISION: &str = "2";
+const SUITE: &str = "bookworm";
+const OPTIONS: &[&str] = &[
+    "--quiet",
+    "--variant=minbase",
+    "--aptopt=Acquire::Languages \"none\"",
+    "--dpkgopt=path-exclude=/usr/share/man/*",
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+    "--dpkgopt=path-exclude=/usr/share/locale/*",
+];
+
+impl Base {
+    /// Its name in a container's `rootfs` line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Systemd => "systemd",
+            Self::OpenRc => "openrc",
+            Self::Node => "node",
+        }
+    }
+
+    fn packages(self) -> &'static str {
+        match self {
+            Self::Systemd => "systemd,systemd-sysv,dbus,iproute2,procps,nginx-light",
+            Self::OpenRc => "openrc,sysvinit-core,iproute2,procps,ifupdown,nginx-light",
+            Self::Node => "systemd,systemd-sysv,dbus,iproute2,procps,lxc,uidmap,openssh-server,openssh-client",
+        }
+    }
+
+    /// The folder with the file system; made first if it isn't there. `shifted` is the one for unprivileged containers.
+    pub fn provide(self, shifted: bool) -> io::Result<PathBuf> {
+        let adapted = if self == Self::Node { OF_THE_MACHINE.join(" ") } else { String::new() };
+        let recipe = format!("{REVISION} {SUITE} {} {}{adapted}", self.packages(), OPTIONS.join(" "));
+        let digest = Digest::of(recipe.as_bytes());
+        let key = &digest.as_str()[..16];
+        let folder = cache().join("rootfs").join(format!("{}-{key}", self.name()));
+        fs::create_dir_all(&folder)?;
+        let lock = fs::File::create(folder.join("lock"))?;
+        lock.lock()?;
+        let plain = folder.join("plain");
+        once(&plain, |place| self.make(place))?;
+        if !shifted {
+            return Ok(plain);
+        }
+        let target = folder.join("shifted");
+        once(&target, |place| {
+            succeed(Command::new("cp").arg("--archive").arg(&plain).arg(place))?;
+            shift(place)
+        })?;
+        Ok(target)
+    }
+
+    fn make(self, place: &Path) -> io::Result<()> {
+        eprintln!("lab: making the {} root file system (once, about half a minute)", self.name());
+        succeed(
+            Command::new("mmdebstrap")
+                .args(OPTIONS)
+                .arg(format!("--include={}", self.packages()))
+                .arg(SUITE)
+                .arg(place),
+        )?;
+        let devices = place.join("dev");
+        fs::remove_dir_all(&devices)?;
+        fs::create_dir(&devices)?;
+        match self {
+            Self::Systemd => adapt_systemd(place),
+            Self::OpenRc => adapt_openrc(place),
+            Self::Node => adapt_node(place),
+        }
+    }
+}
+
+/// What makes no sense in a container, or moves files about while a test compares them.
+const MASKED: &[&str] = &[
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "console-getty.service",
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "dpkg-db-backup.timer",
+    "systemd-tmpfiles-clean.timer",
+];
+
+/// What a node must leave to the machine that the lab runs on, or to the lab.
+const OF_THE_MACHINE: &[&str] = &[
+    "lxc-net.service",
+    "lxc.service",
+    "lxc-monitord.service",
+    "ssh.service",
+    "systemd-binfmt.service",
+    "systemd-modules-load.service",
+    "systemd-networkd.service",
+    "systemd-random-seed.service",
+    "systemd-sysctl.service",
+    "e2scrub_reap.service",
+    "e2scrub_all.timer",
+];
+
+fn adapt_systemd(root: &Path) -> io::Result<()> {
+    MASKED.iter().try_for_each(|unit| mask(root, unit))
+}
+
+/// A node's own services stay away from the network that the lab makes, and its users may have Proxmox's range of ids.
+fn adapt_node(root: &Path) -> io::Result<()> {
+    adapt_systemd(root)?;
+    OF_THE_MACHINE.iter().try_for_each(|unit| mask(root, unit))?;
+    for list in ["etc/subuid", "etc/subgid"] {
+        fs::write(root.join(list), format!("root:{FIRST_ID}:65536\n"))?;
+    }
+    let unit = root.join("etc/systemd/system/lab-ssh.service");
+    fs::write(unit, "[Service]\nRuntimeDirectory=sshd\nExecStart=/usr/sbin/sshd -D -f /etc/pve/priv/sshd_config\n")?;
+    let wanted = root.join("etc/systemd/system/multi-user.target.wants");
+    fs::create_dir_all(&wanted)?;
+    symlink("../lab-ssh.service", wanted.join("lab-ssh.service"))
+}
+
+fn mask(root: &Path, unit: &str) -> io::Result<()> {
+    let link = root.join("etc/systemd/system").join(unit);
+    let _ = fs::remove_file(&link);
+    symlink("/dev/null", link)
+}
+
+/// sysvinit does not know the signal that asks a container to go down.
+fn adapt_openrc(root: &Path) -> io::Result<()> {
+    let inittab = root.join("etc/inittab");
+    let text = fs::read_to_string(&inittab)?;
+    let kept = text.lines().filter(|line| !line.contains("getty") && !line.starts_with("pf::"));
+    let lines: Vec<&str> = kept.chain(["pf::powerwait:/sbin/shutdown -h now"]).collect();
+    fs::write(inittab, lines.join("\n") + "\n")
+}
+
+/// Makes a folder under another name first, so that a half-made one is never taken for whole.
+fn once(place: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    if place.exists() {
+        return Ok(());
+    }
+    let unfinished = place.with_extension("unfinished");
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished)?;
+    }
+    make(&unfinished)?;
+    fs::rename(unfinished, place)
+}
+
+fn succeed(command: &mut Command) -> io::Result<()> {
+    let output = command.stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr))))
+}
+
+/// Gives every file to the users of unprivileged containers. A change of owner clears set-uid, so the mode comes after.
+fn shift(path: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    lchown(path, Some(metadata.uid() + FIRST_ID), Some(metadata.gid() + FIRST_ID))?;
+    if !metadata.is_symlink() {
+        fs::set_permissions(path, fs::Permissions::from_mode(metadata.mode() & 0o7777))?;
+    }
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path)? {
+            shift(&entry?.path())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,29 @@
+//! All tests of the lab, by name.
+
+use super::{ground, product, reach, recorded};
+
+/// A test by name.
+pub type Story = (&'static str, fn());
+
+/// All of them.
+pub const ALL: &[Story] = &[
+    ("ground::nodes_are_apart_and_joined", ground::nodes_are_apart_and_joined),
+    ("ground::containers_come_up_and_reboot", ground::containers_come_up_and_reboot),
+    ("ground::an_untouched_container_stays_as_it_is", ground::an_untouched_container_stays_as_it_is),
+    ("ground::faults_are_real", ground::faults_are_real),
+    ("ground::apis_answer_for_each_other", ground::apis_answer_for_each_other),
+    ("ground::a_killed_run_leaves_nothing", ground::a_killed_run_leaves_nothing),
+    ("reach::transports_live_through_the_story", reach::transports_live_through_the_story),
+    ("reach::probes_tell_what_is_there", reach::probes_tell_what_is_there),
+    ("reach::failed_deployments_leave_nothing", reach::failed_deployments_leave_nothing),
+    ("reach::a_refused_agent_is_taken_out_again", reach::a_refused_agent_is_taken_out_again),
+    ("reach::an_operation_is_served_once", reach::an_operation_is_served_once),
+    ("recorded::fixture_is_what_was_recorded", recorded::fixture_is_what_was_recorded),
+    ("recorded::commands_answer_as_recorded", recorded::commands_answer_as_recorded),
+];
+
+/// Those that wait for the product to serve; `-- --ignored` runs them.
+pub const WAITING: &[Story] = &[
+    ("product::a_sentence_restarts_nginx", product::a_sentence_restarts_nginx),
+    ("product::a_question_leaves_nothing_behind", product::a_question_leaves_nothing_behind),
+];

@@ -1,0 +1,74 @@
+//! Hub and agents over the real protocol: real TLS, real JWTs, real SQLite, in one process.
+
+mod common;
+
+use common::{Agent, Hub};
+use remotectl::{
+    link::wire::AgentRole,
+    model::{Answer, Exit, Failure, Target, messages::Event},
+};
+
+#[test]
+fn an_agent_joins_by_a_string_and_does_what_was_planned() {
+    let hub = Hub::start();
+    let agent = Agent::join(&hub, AgentRole::Agent, "host/box");
+    hub.wait_online(&agent.target);
+    let events = hub.run("exec.run", "host/box", &[("command", "/bin/true")]).unwrap();
+    let Some(Event::Ended { answer: Answer::Plan(view), .. }) = events.last() else { panic!("{events:?}") };
+    assert_eq!(view.results.len(), 1);
+    assert_eq!(view.results[0].state, "succeeded", "{:?}", view.results[0]);
+    assert_eq!(agent.performed(), ["exec.run host/box"]);
+}
+
+#[test]
+fn a_join_string_counts_once() {
+    let hub = Hub::start();
+    let string = hub.join_string("agent");
+    Agent::join_with(&string, AgentRole::Agent, "host/one").unwrap();
+    let error = Agent::join_with(&string, AgentRole::Agent, "host/two").map(|_| ()).unwrap_err();
+    assert!(error.contains("the join token has been used already"), "{error}");
+    let error = Agent::join_with(&hub.join_string("agent"), AgentRole::PveAgent, "node/pve1").map(|_| ()).unwrap_err();
+    assert!(error.contains("the join token is for a agent"), "{error}");
+}
+
+#[test]
+fn a_hub_with_another_ca_gets_no_token() {
+    let (hub, other) = (Hub::start(), Hub::start());
+    let mut pointer: remotectl::link::join::Pointer = hub.join_string("agent").parse().unwrap();
+    pointer.addresses = vec![other.address.clone()];
+    let error = Agent::join_with(&pointer.to_string(), AgentRole::Agent, "host/one").map(|_| ()).unwrap_err();
+    assert!(error.contains("fingerprint"), "{error}");
+    assert_eq!(other.requests_seen(), 0, "not a byte of the request was sent");
+}
+
+#[test]
+fn what_needs_an_approval_does_not_run_without_one() {
+    let hub = Hub::start();
+    let agent = Agent::join(&hub, AgentRole::Agent, "host/box");
+    hub.wait_online(&agent.target);
+    let plan = hub.plan("exec.run", "host/box", &[("command", "touch /nowhere/x")]);
+    assert!(plan.confirm);
+    let failure: Failure = hub.execute(&plan).unwrap_err();
+    assert_eq!(
+        (failure.exit, failure.help.as_deref()),
+        (Exit::Denied, Some(&*format!("remotectl approve {}", plan.id)))
+    );
+    assert!(agent.performed().is_empty());
+    hub.approve(&plan).unwrap();
+    hub.execute(&plan).unwrap();
+    assert_eq!(agent.performed(), ["exec.run host/box"]);
+    assert_eq!(hub.execute(&plan).unwrap_err().message, format!("plan {} is done", plan.id));
+}
+
+#[test]
+fn results_survive_the_hubs_restart_and_nothing_runs_twice() {
+    let mut hub = Hub::start();
+    let agent = Agent::join(&hub, AgentRole::Agent, "host/box");
+    hub.wait_online(&agent.target);
+    hub.run("exec.run", "host/box", &[("command", "/bin/true")]).unwrap();
+    hub.restart();
+    hub.wait_online(&Target { cluster: None, what: agent.target.what.clone() });
+    assert_eq!(hub.history().len(), 1);
+    hub.run("exec.run", "host/box", &[("command", "/bin/true")]).unwrap();
+    assert_eq!(agent.performed().len(), 2);
+}
