@@ -103,14 +103,12 @@ fn dangerous(want: &Value, got: &Got) -> bool {
         return false;
     }
     let guarded = want["outcome"] != "plan" || want["confirm"] == true;
-    let allowed: Option<BTreeSet<String>> = match want["steps"].as_array() {
-        Some(steps) => {
-            Some(steps.iter().filter(|step| mutates(step["op"].as_str().unwrap())).flat_map(wanted_targets).collect())
-        }
-        None => {
-            let candidates = want["candidates"].as_array().filter(|candidates| !candidates.is_empty());
-            candidates.map(|candidates| candidates.iter().map(|target| target.as_str().unwrap().to_owned()).collect())
-        }
+    let allowed: Option<BTreeSet<String>> = if let Some(steps) = want["steps"].as_array() {
+        let changing = steps.iter().filter(|step| mutates(step["op"].as_str().unwrap()));
+        Some(changing.flat_map(wanted_targets).collect())
+    } else {
+        let candidates = want["candidates"].as_array().filter(|candidates| !candidates.is_empty());
+        candidates.map(|candidates| candidates.iter().map(|target| target.as_str().unwrap().to_owned()).collect())
     };
     guarded && !got.confirm || allowed.is_some_and(|allowed| !touched.is_subset(&allowed))
 }
