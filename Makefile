@@ -36,7 +36,8 @@ lab: static ## the tests with real containers, nodes and sshd (root on Debian)
 	REMOTECTL_LAB_EXE=$(LAB_EXE) $(CARGO) test --locked --test lab -- --test-threads=1
 
 bench: static ## speed, as ratios in one run: prints a table, writes bench.json
-	REMOTECTL_BENCH_EXE=$(LAB_EXE) $(CARGO) bench --locked --bench dispatch
+	scripts/need-sshd
+	REMOTECTL_BENCH_EXE=$(LAB_EXE) $(CARGO) bench --locked --profile dev-release --target $(STATIC) --bench dispatch
 
 dist: ## what is shipped: static, small
 	scripts/need-musl

@@ -181,8 +181,10 @@ impl Ssh {
             place.display()
         );
         fs::write(place.join("sshd.conf"), config).unwrap();
-        let mut daemon = Command::new(sshd);
-        daemon.args(["-D", "-e", "-f"]).arg(place.join("sshd.conf")).stderr(Stdio::null());
+        // With an empty home, so that no shell start-up file of this machine's owner is measured along.
+        let script = "mount -t tmpfs none \"$HOME\" && exec /usr/sbin/sshd -D -e -f \"$1\"";
+        let mut daemon = Command::new("unshare");
+        daemon.args(["--mount", "sh", "-c", script, "sshd"]).arg(place.join("sshd.conf")).stderr(Stdio::null());
         let ssh = Self { place: place.to_owned(), port, daemon: daemon.spawn().map_err(|error| error.to_string())? };
         wait_until("sshd answers", || {
             let mut first = ssh.command();
