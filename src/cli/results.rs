@@ -11,6 +11,7 @@ use crate::model::{
     Answer, Exit, Failure, Op, Risk, Target,
     answer::{PlanView, TargetResult},
     messages::Event,
+    policy,
     state::PlanState,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -154,7 +155,7 @@ impl<'a> Results<'a> {
             } else {
                 screen.line(line);
             }
-            if let Some(op) = op {
+            if let Some(op) = op.filter(|op| told_by_data(op, result.succeeded())) {
                 data::print(screen, op, &result.data, streamed);
             }
             screen.flush();
@@ -177,6 +178,13 @@ impl<'a> Results<'a> {
             self.screen.help(&help);
         }
     }
+}
+
+/// Whether the data says more than the line: what was asked for, or a service's log where it failed. That something was
+/// changed is all in the line.
+fn told_by_data(op: &Op, succeeded: bool) -> bool {
+    let asked = policy::base(op) == Risk::Observe || matches!(op, Op::ExecRun { .. });
+    asked || (!succeeded && op.service().is_some())
 }
 
 /// `  ✓ ct/118 web-server    nginx restarted    1.4 s`

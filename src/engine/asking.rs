@@ -18,6 +18,8 @@ use crate::{
     sys::clock,
 };
 
+/// So many targets are named in a summary.
+const NAMED: usize = 3;
 /// The longest sentence that is read, in bytes.
 const LONGEST_TEXT: usize = 16 << 10;
 
@@ -105,7 +107,10 @@ fn proposal_of(run: &RunRequest, inventory: &crate::model::Inventory) -> Result<
         let failure = Failure::new(format!("nothing matches `{}`", run.selector));
         return Err(failure.help("`remotectl guests` lists what there is").exit(Exit::Clarify));
     }
-    let summary = format!("{} on {} target{}", run.op, targets.len(), if targets.len() == 1 { "" } else { "s" });
+    let names: Vec<String> = targets.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = targets.len().checked_sub(NAMED).filter(|more| *more > 0);
+    let more = more.map(|more| format!(" and {more} more")).unwrap_or_default();
+    let summary = format!("{} on {}{more}", run.op, names.join(", "));
     Ok(Proposal::Plan { summary, steps: vec![Proposed { op, targets }] })
 }
 

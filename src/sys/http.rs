@@ -327,9 +327,17 @@ fn handshake(
         if Instant::now() > deadline {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        tls.complete_io(&mut tcp)?;
+        tls.complete_io(&mut tcp).map_err(plain)?;
     }
     Ok(Socket::Tls(Box::new(StreamOwned::new(tls, tcp))))
+}
+
+/// What our own verifier has to say comes wrapped as an unexpected error of rustls; its words alone are for people.
+fn plain(error: io::Error) -> io::Error {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::General(why)) => io::Error::new(error.kind(), why.clone()),
+        _ => error,
+    }
 }
 
 enum Socket {
