@@ -72,3 +72,56 @@ fn results_survive_the_hubs_restart_and_nothing_runs_twice() {
     hub.run("exec.run", "host/box", &[("command", "/bin/true")]).unwrap();
     assert_eq!(agent.performed().len(), 2);
 }
+
+#[test]
+fn strangers_get_nothing_and_change_nothing() {
+    let hub = Hub::start();
+    for (method, path) in [
+        ("GET", "/api/v1/hub"),
+        ("POST", "/api/v1/plans"),
+        ("GET", "/api/v1/plans"),
+        ("GET", "/api/v1/plans/ABCD"),
+        ("POST", "/api/v1/plans/ABCD/approve"),
+        ("POST", "/api/v1/plans/ABCD/execute"),
+        ("GET", "/api/v1/events"),
+        ("GET", "/api/v1/inventory"),
+        ("GET", "/api/v1/agents"),
+        ("POST", "/api/v1/join-tokens"),
+        ("GET", "/api/v1/operators"),
+        ("POST", "/api/v1/operators"),
+        ("DELETE", "/api/v1/operators/root"),
+        ("POST", "/agent/v1/poll"),
+        ("POST", "/agent/v1/result"),
+        ("POST", "/agent/v1/output"),
+        ("GET", "/agent/v1/artifact/0000000000000000000000000000000000000000000000000000000000000000"),
+    ] {
+        for token in [None, Some("Bearer x"), Some("Bearer a.b.c")] {
+            let status = hub.over_tls(method, path, token);
+            assert_eq!(status, 401, "{method} {path} with {token:?}");
+        }
+    }
+    for path in [
+        "/",
+        "/api/v1",
+        "/API/v1/hub",
+        "/api/v1/hub/",
+        "/agent/v1/poll/",
+        "/api/v1/%2e%2e/hub",
+        "/agent/v1/artifact/../x",
+    ] {
+        assert_eq!(hub.over_tls("GET", path, None), 404, "{path}");
+    }
+    assert!(hub.history().is_empty());
+}
+
+#[test]
+fn an_attestation_counts_only_inside_a_running_deployment() {
+    let hub = Hub::start();
+    let node = Agent::join(&hub, AgentRole::PveAgent, "node/pve1");
+    hub.wait_online(&node.target);
+    let error = node.attest("ct/101", "no-such-command", "no-nonce").unwrap_err();
+    assert!(error.contains("no deployment of ct/101 is running there with that nonce"), "{error}");
+    let guest = Agent::join(&hub, AgentRole::Agent, "host/box");
+    let error = guest.attest("ct/101", "no-such-command", "no-nonce").unwrap_err();
+    assert!(error.contains("no deployment"), "{error}");
+}

@@ -14,6 +14,9 @@ use crate::{
 };
 use std::{ffi::OsString, thread};
 
+/// How often lxc-attach may fail to come up before that is told.
+const TRIES: u32 = 4;
+
 /// A container of this node.
 #[derive(Debug, Clone)]
 pub struct Pct {
@@ -101,18 +104,34 @@ impl Transport for Pct {
         })
     }
 
-    fn exec(&self, exec: Exec<'_>) -> Result<Finished, TransportError> {
+    fn exec(&self, mut exec: Exec<'_>) -> Result<Finished, TransportError> {
         let program = exec.program();
         let vmid = self.vmid.to_string();
         let mut argv: Vec<String> = ["exec", &vmid, "--keep-env", "0", "--"].map(str::to_owned).to_vec();
-        argv.extend(exec.argv);
-        let mut run =
-            Run::new(&self.program, argv).input(exec.input).timeout(exec.timeout).cancel(exec.cancel).limit(exec.limit);
-        if let Some(on_output) = exec.on_output {
-            run = run.on_output(on_output);
+        argv.append(&mut exec.argv);
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let input = exec
+                .input
+                .again()
+                .map_err(|source| Self::failed(ProcessError::Start { program: program.clone(), source }))?;
+            let mut run = Run::new(&self.program, &argv).input(input).timeout(exec.timeout).cancel(exec.cancel.clone());
+            if let Some(on_output) = exec.on_output.as_deref_mut() {
+                run = run.on_output(on_output);
+            }
+            let finished = run.limit(exec.limit).run().map_err(Self::failed)?;
+            if tries == TRIES || !never_attached(&finished) {
+                return self.judge(finished, program);
+            }
         }
-        self.judge(run.run().map_err(Self::failed)?, program)
     }
+}
+
+/// Whether lxc-attach gave up before it entered the container, as it does now and then when it copies itself into memory
+/// (EBUSY): the program was not started and has read nothing, so it may be tried again.
+fn never_attached(finished: &Finished) -> bool {
+    !finished.success() && finished.stdout.is_empty() && finished.complaint().contains("Failed to rexec as memfd")
 }
 
 /// The MAC addresses of `net0: name=eth0,hwaddr=…` lines.
@@ -173,6 +192,19 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let error = recorded(directory.path(), "pct.status.missing").state().unwrap_err();
         assert_eq!(error.to_string(), "ct/999 is not on this node");
+    }
+
+    #[test]
+    fn an_attach_that_did_not_come_up_is_tried_again_with_the_same_input() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path().display();
+        let script = format!(
+            "#!/bin/sh\n[ -e '{at}/second' ] && exec cat\n: >'{at}/second'\necho 'Device or resource busy - Failed to rexec as memfd' >&2\nexit 1\n"
+        );
+        let program = directory.path().join("pct");
+        files::write_atomic(&program, script.as_bytes(), 0o755).unwrap();
+        let exec = Exec::new(["cat"]).input(crate::sys::process::Input::Bytes(b"told once".to_vec()));
+        assert_eq!(Pct::by(program, 101).exec(exec).unwrap().stdout, b"told once");
     }
 
     #[test]

@@ -164,3 +164,58 @@ impl Store {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn record(id: &str) -> AgentRecord {
+        AgentRecord {
+            id: id.to_owned(),
+            public_key: format!("key of {id}"),
+            role: "agent".to_owned(),
+            target: Target::host(id),
+            version: "1".to_owned(),
+            generation: 1,
+            joined: "token".to_owned(),
+            joined_at: 0,
+            facts: None,
+        }
+    }
+
+    async fn store_with_token(directory: &Path) -> (Store, Digest) {
+        let (store, hash) = (Store::open(&directory.join("hub.db")).unwrap(), Digest::of(b"token"));
+        let added = store.add_join_token(hash.clone(), "agent".into(), None, 600, "root".into(), 0);
+        added.await.unwrap();
+        (store, hash)
+    }
+
+    #[tokio::test]
+    async fn a_join_token_counts_once_and_in_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, hash) = store_with_token(directory.path()).await;
+        let late = store.join_by_token(record("late"), hash.clone(), 601).await.unwrap_err();
+        assert_eq!(late.to_string(), "the join token has expired");
+        store.join_by_token(record("first"), hash.clone(), 600).await.unwrap();
+        let second = store.join_by_token(record("second"), hash, 600).await.unwrap_err();
+        assert_eq!(second.to_string(), "the join token has been used already");
+        let stranger = store.join_by_token(record("third"), Digest::of(b"other"), 0).await.unwrap_err();
+        assert_eq!(stranger.to_string(), "the join token is not known");
+        assert_eq!(store.agents().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn of_many_joins_at_once_one_wins() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, hash) = store_with_token(directory.path()).await;
+        let store = std::sync::Arc::new(store);
+        let mut joins = tokio::task::JoinSet::new();
+        for n in 0..100 {
+            let (store, hash) = (std::sync::Arc::clone(&store), hash.clone());
+            joins.spawn(async move { store.join_by_token(record(&format!("a{n}")), hash, 0).await.is_ok() });
+        }
+        let won = joins.join_all().await.into_iter().filter(|won| *won).count();
+        assert_eq!((won, store.agents().unwrap().len()), (1, 1));
+    }
+}

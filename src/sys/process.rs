@@ -47,6 +47,17 @@ pub enum Input {
 
 type OnOutput<'a> = Box<dyn FnMut(Stream, &[u8]) + 'a>;
 
+impl Input {
+    /// The same once more, for another try of a program that has read nothing of it.
+    pub fn again(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Nothing => Self::Nothing,
+            Self::Bytes(bytes) => Self::Bytes(bytes.clone()),
+            Self::File(file) => Self::File(file.try_clone()?),
+        })
+    }
+}
+
 /// A program to be run.
 pub struct Run<'a> {
     program: OsString,

@@ -12,7 +12,7 @@ use remotectl::{
         journal::Journal,
         keys::SigningKey,
         runtime::{Link, Runtime, Worker},
-        wire::{AgentRole, JoinRequest, Told},
+        wire::{AgentRole, Attestation, JoinRequest, Told},
     },
     model::{
         Answer, Failure, Outcome, Target,
@@ -24,6 +24,7 @@ use remotectl::{
         cancel::Cancel,
         clock::Clock,
         http::{Endpoint, Http},
+        tls::Trust,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -135,6 +136,20 @@ impl Hub {
         self.get("/api/v1/plans").unwrap()
     }
 
+    /// The status of a request over TLS, as anybody on the network could send it.
+    pub fn over_tls(&self, method: &str, path: &str, authorization: Option<&str>) -> u16 {
+        let pointer: Pointer = self.join_string("agent").parse().unwrap();
+        let endpoint = Endpoint::Tls {
+            addresses: vec![self.address.clone()],
+            name: pointer.server_name(),
+            trust: Trust::PinnedAuthority(pointer.fingerprint),
+            clock: Clock::new(),
+        };
+        let mut headers = vec![("content-type", "application/json")];
+        headers.extend(authorization.map(|token| ("authorization", token)));
+        Http::new(&endpoint).unwrap().send(method, path, &headers, b"", PATIENCE).unwrap().status
+    }
+
     /// How many requests of agents it has logged.
     pub fn requests_seen(&self) -> usize {
         let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap();
@@ -187,6 +202,8 @@ fn spawn(directory: &tempfile::TempDir, listen: &str) -> Child {
 pub struct Agent {
     directory: tempfile::TempDir,
     pub target: Target,
+    pointer: Pointer,
+    key: Arc<SigningKey>,
     work: Arc<Recorded>,
     stop: Cancel,
 }
@@ -228,7 +245,8 @@ impl Agent {
 
     /// Joins by this join string; an error is told with its sources.
     pub fn join_with(string: &str, role: AgentRole, target: &str) -> Result<Self, String> {
-        let pointer: Pointer = string.parse().unwrap();
+        let mut pointer: Pointer = string.parse().unwrap();
+        let token = pointer.token.take();
         let target: Target = target.parse().unwrap();
         let directory = tempfile::tempdir().unwrap();
         let key = Arc::new(SigningKey::load_or_make(&directory.path().join("key")).unwrap());
@@ -240,7 +258,7 @@ impl Agent {
             role,
             target: target.clone(),
             version: "test".to_owned(),
-            token: pointer.token,
+            token,
             attestation: None,
         };
         link.join(&request).map_err(|error| remotectl::model::outcome::chain(&error))?;
@@ -248,7 +266,22 @@ impl Agent {
         let (work, stop) = (Arc::new(Recorded::default()), Cancel::new());
         let (worker, stopping) = (Arc::clone(&work), stop.clone());
         thread::spawn(move || Runtime::run(link, party, journal, worker, &stopping));
-        Ok(Self { directory, target, work, stop })
+        Ok(Self { directory, target, pointer, key, work, stop })
+    }
+
+    /// Vouches for a new key, as a pve-agent does in a deployment.
+    pub fn attest(&self, target: &str, command: &str, nonce: &str) -> Result<(), String> {
+        let link = Link::new(&self.pointer, Arc::clone(&self.key), 1, Clock::new()).unwrap();
+        let request = JoinRequest {
+            protocol: PROTOCOL,
+            public_key: SigningKey::make().0.public(),
+            role: AgentRole::Agent,
+            target: target.parse().unwrap(),
+            version: "test".to_owned(),
+            token: None,
+            attestation: Some(Attestation { command: command.to_owned(), nonce: nonce.to_owned() }),
+        };
+        link.join(&request).map(|_| ()).map_err(|error| remotectl::model::outcome::chain(&error))
     }
 
     /// What it was told to do, in order.
