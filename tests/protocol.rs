@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Agent, Hub};
+use common::{Agent, Hub, wait_until};
 use remotectl::{
     link::wire::AgentRole,
     model::{Answer, Exit, Failure, Target, messages::Event},
@@ -124,4 +124,46 @@ fn an_attestation_counts_only_inside_a_running_deployment() {
     let guest = Agent::join(&hub, AgentRole::Agent, "host/box");
     let error = guest.attest("ct/101", "no-such-command", "no-nonce").unwrap_err();
     assert!(error.contains("no deployment"), "{error}");
+}
+
+#[test]
+fn what_was_under_way_when_the_hub_was_killed_ends_once() {
+    let mut hub = Hub::start();
+    let agent = Agent::join(&hub, AgentRole::Agent, "host/box");
+    hub.wait_online(&agent.target);
+    let plan = hub.plan("exec.run", "host/box", &[("command", "/bin/true")]);
+    let held = agent.hold();
+    hub.begin(&plan);
+    wait_until("the command is under way", || agent.performed().len() == 1);
+    hub.restart();
+    drop(held);
+    wait_until("the plan has ended", || hub.history()[0].state.terminal());
+    let Answer::Plan(view) = &hub.history()[0].answer else { panic!("no plan") };
+    assert_eq!((view.results.len(), view.results[0].state.as_str()), (1, "succeeded"));
+    assert_eq!(agent.performed().len(), 1, "it was started once");
+}
+
+#[test]
+fn an_agent_that_joins_again_goes_on_where_its_journal_stands() {
+    let hub = Hub::start();
+    let agent = Agent::join(&hub, AgentRole::Agent, "host/box");
+    hub.wait_online(&agent.target);
+    hub.run("exec.run", "host/box", &[("command", "/bin/true")]).unwrap();
+    agent.join_again(&hub.join_string("agent")).unwrap();
+    hub.wait_online(&agent.target);
+    let events = hub.run("exec.run", "host/box", &[("command", "/bin/true")]).unwrap();
+    let Some(Event::Ended { answer: Answer::Plan(view), .. }) = events.last() else { panic!("{events:?}") };
+    assert_eq!(view.results[0].state, "succeeded", "{:?}", view.results[0]);
+    assert_eq!(agent.performed().len(), 2);
+}
+
+#[test]
+fn a_join_string_without_a_target_takes_nobodys_place() {
+    let hub = Hub::start();
+    let _first = Agent::join(&hub, AgentRole::Agent, "host/box");
+    let refused =
+        |target| Agent::join_with(&hub.join_string("agent"), AgentRole::Agent, target).map(|_| ()).unwrap_err();
+    assert!(refused("host/box").contains("host/box has an agent already"), "{}", refused("host/box"));
+    assert!(refused("ct/101").contains("is not for ct/101"), "{}", refused("ct/101"));
+    assert!(refused("node/pve1").contains("is not for node/pve1"), "{}", refused("node/pve1"));
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Context,
-    guard::{bearer, believe, disbelieved},
+    guard::{bearer, believe, disbelieved, read_body},
 };
 use crate::{
     engine::{hearing::Refused, roster::Agent},
@@ -27,8 +27,9 @@ use serde::de::DeserializeOwned;
 /// Becoming known. The JWT is by the offered key, or for an attestation by the attesting pve-agent's.
 pub async fn join(State(context): State<Context>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let Ok(body) = axum::body::to_bytes(body, crate::link::JOIN_LIMIT).await else {
-        return refuse(StatusCode::PAYLOAD_TOO_LARGE, "a join request has at most 4 KiB");
+    let body = match read_body(body, crate::link::JOIN_LIMIT).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
     };
     let wanted: JoinRequest = match read(&body) {
         Ok(wanted) => wanted,

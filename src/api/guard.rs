@@ -18,10 +18,16 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
+
+/// How long the body of an agent's request may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,13 +117,22 @@ pub fn disbelieved(error: AuthError) -> Response {
     (StatusCode::UNAUTHORIZED, Json(told)).into_response()
 }
 
+/// Reads a body that may have so many bytes, within 20 s.
+pub async fn read_body(body: Body, limit: usize) -> Result<Bytes, Response> {
+    match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, limit)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(_)) => Err((StatusCode::PAYLOAD_TOO_LARGE, Json(Acknowledged::default())).into_response()),
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, Json(Acknowledged::default())).into_response()),
+    }
+}
+
 async fn check_agent(context: &Context, request: Request, limit: usize) -> Result<Request, Response> {
     let (mut parts, body) = request.into_parts();
-    let too_large = |_| (StatusCode::PAYLOAD_TOO_LARGE, Json(Acknowledged::default())).into_response();
-    let body: Bytes = axum::body::to_bytes(body, limit).await.map_err(too_large)?;
+    let token = bearer(&parts.headers).ok_or_else(|| disbelieved(JwtError::Malformed.into()))?;
+    context.engine.roster.worth_reading(token).map_err(disbelieved)?;
+    let body = read_body(body, limit).await?;
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let bound = Bound { method: parts.method.as_str(), path, body: &body };
-    let token = bearer(&parts.headers).ok_or_else(|| disbelieved(JwtError::Malformed.into()))?;
     let agent = context.engine.roster.authenticate(token, clock::unix_seconds(), bound).map_err(disbelieved)?;
     believe(&parts.extensions);
     parts.extensions.insert(agent);

@@ -12,8 +12,8 @@ use crate::{
         Answer, Failure, Inventory, Target,
         digest::Digest,
         messages::{
-            AgentRow, ApproveRequest, ExecuteRequest, GuestRow, HubInfo, JoinToken, JoinTokenRequest, NewOperator,
-            NodeRow, OperatorRow, OperatorToken, PlanRecord, PlanRequest,
+            AgentRow, ApproveRequest, Event, ExecuteRequest, GuestRow, HubInfo, JoinToken, JoinTokenRequest,
+            NewOperator, NodeRow, OperatorRow, OperatorToken, PlanRecord, PlanRequest,
         },
         selector,
     },
@@ -26,6 +26,7 @@ use axum::{
     response::Response,
 };
 use serde::Deserialize;
+use std::sync::Arc;
 
 /// How long a join token is good for, in seconds.
 const JOIN_TOKEN_LIFE: i64 = 600;
@@ -104,7 +105,12 @@ pub async fn execute(
     // Listening begins before the plan does, so that nothing is missed.
     let listening = context.engine.listen();
     context.engine.execute(&id, &body(request)?.digest).await?;
-    Ok(stream::of_plan(listening, id, context.engine.stopping()))
+    let (engine, plan) = (Arc::clone(&context.engine), id.clone());
+    let ended = move || {
+        let PlanRecord { state, answer, .. } = engine.record(&plan).ok().filter(|record| record.state.terminal())?;
+        Some(Event::Ended { plan: plan.clone(), state, answer })
+    };
+    Ok(stream::of_plan(listening, id, ended, context.engine.stopping()))
 }
 
 /// Everything that happens.

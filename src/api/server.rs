@@ -32,6 +32,10 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const HEADERS: usize = 64;
 /// Connections from one address on which nobody has been believed yet.
 const STRANGERS: usize = 32;
+/// Addresses are looked through for those without a connection when there are so many.
+const ADDRESSES: usize = 1024;
+/// Requests that one HTTP/2 connection may have open at once.
+const STREAMS: u32 = 32;
 /// How long connections may take to end when the hub stops.
 const DRAIN: Duration = Duration::from_secs(3);
 
@@ -50,6 +54,9 @@ impl Strangers {
     /// A place for one more connection, or `None` when the address has enough.
     fn admit(&self, address: IpAddr) -> Option<Arc<AtomicBool>> {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.len() >= ADDRESSES {
+            open.retain(|_, mine| mine.iter().any(|believed| Arc::strong_count(believed) > 1));
+        }
         let mine = open.entry(address).or_default();
         // A connection that has ended, or on which somebody was believed, counts no more.
         mine.retain(|believed| Arc::strong_count(believed) > 1 && !believed.load(std::sync::atomic::Ordering::Relaxed));
@@ -130,7 +137,14 @@ impl Server {
                 accepted = listener.accept() => accepted,
                 _ = stop.wait_for(|stop| *stop) => return,
             };
-            let Ok((stream, _)) = accepted else { continue };
+            let (stream, _) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "accepting a local connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
             let local = stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own);
             let peer = Peer { local, believed: Arc::new(AtomicBool::new(false)) };
             tokio::spawn(converse(stream, self.router.clone(), peer, self.connections.watcher()));
@@ -148,7 +162,11 @@ where
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_headers(HEADERS);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(30)));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .keep_alive_interval(Some(Duration::from_secs(30)));
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "a connection ended");

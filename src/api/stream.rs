@@ -13,9 +13,14 @@ use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 /// A comment goes out when nothing else has for so long, so that a dead listener is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// What happens to one plan, to its end.
-pub fn of_plan(events: broadcast::Receiver<Event>, plan: String, stopping: watch::Receiver<bool>) -> Response {
-    respond(events, Some(plan), stopping)
+/// What happens to one plan, to its end. `ended` looks the end up, for a listener so slow that it has missed the event.
+pub fn of_plan(
+    events: broadcast::Receiver<Event>,
+    plan: String,
+    ended: impl Fn() -> Option<Event> + Send + 'static,
+    stopping: watch::Receiver<bool>,
+) -> Response {
+    respond(events, Some((plan, Box::new(ended))), stopping)
 }
 
 /// Everything that happens, until the listener goes.
@@ -23,14 +28,17 @@ pub fn of_all(events: broadcast::Receiver<Event>, stopping: watch::Receiver<bool
     respond(events, None, stopping)
 }
 
-fn respond(events: broadcast::Receiver<Event>, plan: Option<String>, stopping: watch::Receiver<bool>) -> Response {
+/// A plan's id, and how to look up its end.
+type OnePlan = (String, Box<dyn Fn() -> Option<Event> + Send>);
+
+fn respond(events: broadcast::Receiver<Event>, plan: Option<OnePlan>, stopping: watch::Receiver<bool>) -> Response {
     let body = Body::from_stream(lines(events, plan, stopping));
     ([(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store")], body).into_response()
 }
 
 fn lines(
     mut events: broadcast::Receiver<Event>,
-    plan: Option<String>,
+    plan: Option<OnePlan>,
     mut stopping: watch::Receiver<bool>,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {
     let (sender, receiver) = mpsc::channel::<String>(64);
@@ -38,7 +46,7 @@ fn lines(
         loop {
             let line = tokio::select! {
                 event = events.recv() => match event {
-                    Ok(event) if plan.as_ref().is_some_and(|plan| plan != event.plan()) => continue,
+                    Ok(event) if plan.as_ref().is_some_and(|(plan, _)| plan != event.plan()) => continue,
                     Ok(event) => {
                         let over = plan.is_some() && matches!(event, Event::Ended { .. });
                         let sent = sender.send(frame(&event)).await;
@@ -47,7 +55,14 @@ fn lines(
                         }
                         continue;
                     }
-                    Err(broadcast::error::RecvError::Lagged(missed)) => format!(": {missed} events missed\n\n"),
+                    Err(broadcast::error::RecvError::Lagged(missed)) => match plan.as_ref().and_then(|(_, ended)| ended()) {
+                        Some(end) => {
+                            // Whoever listens may be gone.
+                            sender.send(frame(&end)).await.ok();
+                            return;
+                        }
+                        None => format!(": {missed} events missed\n\n"),
+                    },
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
                 () = tokio::time::sleep(KEEP_ALIVE) => ":\n\n".to_owned(),

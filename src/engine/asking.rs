@@ -18,6 +18,8 @@ use crate::{
     sys::clock,
 };
 
+/// How many short names are tried for a plan.
+const NAMES: u32 = 8;
 /// So many targets are named in a summary.
 const NAMED: usize = 3;
 /// The longest sentence that is read, in bytes.
@@ -27,16 +29,25 @@ impl Engine {
     /// Makes a plan, and keeps it unless it is only to be shown.
     pub async fn make(&self, request: PlanRequest, operator: &str) -> Result<Answer, Failure> {
         let dry_run = request.dry_run;
-        let plan = match self.plan(request) {
-            Ok(plan) => plan,
-            Err(Refusal::Answer(answer)) => return Ok(*answer),
-            Err(Refusal::Failure(failure)) => return Err(failure),
-        };
-        let answer = Answer::Plan(PlanView::of(&plan));
-        if !dry_run {
-            self.store.add_plan(plan, operator.to_owned()).await.map_err(|error| stored("keeping the plan", &error))?;
+        let mut tries = 0;
+        loop {
+            let plan = match self.plan(request.clone()) {
+                Ok(plan) => plan,
+                Err(Refusal::Answer(answer)) => return Ok(*answer),
+                Err(Refusal::Failure(failure)) => return Err(failure),
+            };
+            let answer = Answer::Plan(PlanView::of(&plan));
+            if dry_run {
+                return Ok(answer);
+            }
+            tries += 1;
+            match self.store.add_plan(plan, operator.to_owned()).await {
+                Ok(()) => return Ok(answer),
+                // Another plan has that short name.
+                Err(StoreError::Conflict(_)) if tries < NAMES => {}
+                Err(error) => return Err(stored("keeping the plan", &error)),
+            }
         }
-        Ok(answer)
     }
 
     fn plan(&self, request: PlanRequest) -> Result<Plan, Refusal> {

@@ -13,8 +13,11 @@ use crate::{
     sys::{clock, random},
 };
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -23,9 +26,9 @@ use tokio::{
 };
 
 /// An agent must have taken a command within so many seconds.
-const TAKE_WITHIN: i64 = 60;
+pub(super) const TAKE_WITHIN: i64 = 60;
 /// How much longer than the command itself its result may take, in seconds.
-const RESULT_GRACE: u64 = 30;
+const RESULT_GRACE: u64 = TAKE_WITHIN.unsigned_abs() + 30;
 
 /// Queues and waiters.
 pub struct Delivery {
@@ -47,7 +50,11 @@ struct Pending {
     high_water: u64,
     /// The highest that was ever handed to a poll since the hub's start: from there on the agent may have it.
     handed: u64,
+    /// Numbers that are given and not yet durable: nothing above the lowest is handed out, so that order is kept.
+    reserved: BTreeSet<u64>,
+    /// Commands to be cancelled, and how many of those have been told; told again until they have ended.
     cancel: Vec<String>,
+    cancels_told: usize,
 }
 
 struct Waiter {
@@ -87,7 +94,10 @@ impl Delivery {
     pub fn new(open: Vec<CommandRecord>) -> Self {
         let delivery = Self { queues: Mutex::default(), waiting: Mutex::default() };
         for record in open {
-            delivery.queue(&record.agent).push(&record);
+            // Any of them may have been sent before the hub stopped.
+            let queue = delivery.queue(&record.agent);
+            queue.state().handed = record.seq;
+            queue.push(&record);
         }
         delivery
     }
@@ -117,21 +127,39 @@ impl Delivery {
 
 impl Queue {
     fn push(&self, record: &CommandRecord) {
-        self.state().commands.insert(record.seq, (record.id.clone(), record.signed.clone()));
+        let mut state = self.state();
+        state.reserved.remove(&record.seq);
+        state.commands.insert(record.seq, (record.id.clone(), record.signed.clone()));
+        self.wake.notify_one();
+    }
+
+    fn reserve(&self, seq: u64) {
+        self.state().reserved.insert(seq);
+    }
+
+    fn release(&self, seq: u64) {
+        self.state().reserved.remove(&seq);
         self.wake.notify_one();
     }
 
     fn forget(&self, command: &str) {
-        self.state().commands.retain(|_, (id, _)| id != command);
+        let mut state = self.state();
+        state.commands.retain(|_, (id, _)| id != command);
+        state.cancel.retain(|id| id != command);
+        state.cancels_told = state.cancels_told.min(state.cancel.len());
     }
 
-    /// What is to be told to an agent that has everything up to `high_water`.
-    fn due(&self, high_water: u64) -> (Vec<Signed>, Vec<String>) {
+    /// What is to be told to an agent that has everything up to `high_water`, and whether any of it is new to it.
+    fn due(&self, high_water: u64) -> (Vec<Signed>, Vec<String>, bool) {
         let mut state = self.state();
-        let commands = state.commands.range(high_water + 1..).map(|(_, (_, signed))| signed.clone()).collect();
-        let last = state.commands.keys().next_back().copied().unwrap_or_default();
-        state.handed = state.handed.max(last).max(high_water);
-        (commands, std::mem::take(&mut state.cancel))
+        let end = state.reserved.first().copied().unwrap_or(u64::MAX).max(high_water.saturating_add(1));
+        let due = || state.commands.range(high_water.saturating_add(1)..end);
+        let commands: Vec<Signed> = due().map(|(_, (_, signed))| signed.clone()).collect();
+        let last = due().next_back().map_or(high_water, |(seq, _)| *seq);
+        let news = !commands.is_empty() || state.cancels_told < state.cancel.len();
+        state.handed = state.handed.max(last);
+        state.cancels_told = state.cancel.len();
+        (commands, state.cancel.clone(), news)
     }
 
     /// Notes a high-water mark; whether it has risen over a command that has not ended.
@@ -163,9 +191,9 @@ impl Engine {
         let hold = tokio::time::sleep(Duration::from_secs(POLL_HOLD));
         tokio::pin!(hold);
         loop {
-            let (commands, cancel) = queue.due(request.high_water);
+            let (commands, cancel, news) = queue.due(request.high_water);
             let reply = PollReply { protocol: PROTOCOL, time: clock::unix_seconds(), commands, cancel };
-            if was_away || !reply.commands.is_empty() || !reply.cancel.is_empty() {
+            if was_away || news {
                 return reply;
             }
             tokio::select! {
@@ -227,6 +255,10 @@ impl Engine {
             }
         };
         self.delivery.queue(&order.agent).push(&record);
+        if self.cancelled(&order.about.plan)? {
+            // Cancelled while the command was being stored: nobody else would tell the agent.
+            self.cancel_commands(&order.about.plan).await?;
+        }
         self.wait(&record, done, seconds).await
     }
 
@@ -238,13 +270,21 @@ impl Engine {
     ) -> Result<CommandRecord, StoreError> {
         let key = Arc::clone(&self.identity.key);
         let agent = command.agent.clone();
+        let (queue, given) = (self.delivery.queue(&agent), Arc::new(AtomicU64::new(0)));
+        let (reserving, giving) = (Arc::clone(&queue), Arc::clone(&given));
         let make = move |seq| {
+            reserving.reserve(seq);
+            giving.store(seq, Ordering::Relaxed);
             let command = Command { seq, ..command };
             let signed = command.sign(&key);
             (command, signed)
         };
         let new = NewCommand { plan: about.plan.clone(), step: about.step, nonce, make: Box::new(make) };
-        self.store.add_command(agent, new).await
+        let added = self.store.add_command(agent, new).await;
+        if added.is_err() {
+            queue.release(given.load(Ordering::Relaxed));
+        }
+        added
     }
 
     /// Waits for a command that was sent before the hub stopped.
@@ -297,7 +337,7 @@ impl Engine {
                 unsent = seq > state.handed;
                 if unsent {
                     state.commands.remove(&seq);
-                } else {
+                } else if !state.cancel.contains(&id) {
                     state.cancel.push(id.clone());
                     queue.wake.notify_one();
                 }

@@ -4,7 +4,7 @@
 use super::{
     Engine,
     approved::Approved,
-    delivery::{About, Order},
+    delivery::{About, Order, TAKE_WITHIN},
 };
 use crate::{
     link::{
@@ -15,9 +15,10 @@ use crate::{
         Answer, Inventory, Op, Outcome, Step, Target,
         answer::{PlanView, TargetResult},
         catalogue::Runs,
+        digest::Digest,
         lint::{self, Severity},
         messages::Event,
-        outcome::chain,
+        outcome::{Ending, chain},
         policy,
         state::{PlanEvent, PlanState},
     },
@@ -30,7 +31,11 @@ use tokio::task::JoinSet;
 /// Seconds that an operation may take, unless it says otherwise.
 const TIMEOUT: u64 = 60;
 /// Seconds for what moves data or waits for a guest.
-const LONG_TIMEOUT: u64 = 300;
+const LONG_TIMEOUT: u64 = 600;
+/// Seconds for bringing the executable into a guest without an agent, and taking it away again.
+const ONCE_MARGIN: u64 = 180;
+/// The longest that anything may take: a day.
+const LONGEST: u64 = 86_400;
 
 impl Engine {
     /// Begins a plan; returns when that is on record. It runs to its end by itself.
@@ -79,8 +84,9 @@ impl Engine {
         self.end(approved).await
     }
 
-    fn cancelled(&self, id: &str) -> Result<bool, StoreError> {
-        Ok(self.store.plan(id)?.is_none_or(|stored| stored.state == PlanState::Cancelled))
+    /// Whether a plan was stopped.
+    pub(super) fn cancelled(&self, id: &str) -> Result<bool, StoreError> {
+        Ok(self.store.plan_state(id)?.is_none_or(|state| state == PlanState::Cancelled))
     }
 
     async fn skip(&self, id: &str, index: usize, step: &Step, why: &str) -> Result<Vec<TargetResult>, StoreError> {
@@ -120,12 +126,7 @@ impl Engine {
         Ok(results)
     }
 
-    async fn run_target(
-        self: Arc<Self>,
-        op: &Op,
-        about: About,
-        digest: crate::model::digest::Digest,
-    ) -> Result<TargetResult, StoreError> {
+    async fn run_target(self: Arc<Self>, op: &Op, about: About, digest: Digest) -> Result<TargetResult, StoreError> {
         if self.store.has_result(&about.plan, about.step, &about.target)? {
             // From before a restart of the hub.
             let stored = self.store.plan(&about.plan)?.map(|stored| stored.results).unwrap_or_default();
@@ -134,10 +135,10 @@ impl Engine {
         }
         let begun = Instant::now();
         let (id, step, target) = (about.plan.clone(), about.step, about.target.clone());
-        let outcome = match self.store.command_for(&about.plan, about.step, &about.target)? {
-            Some(record) => self.adopt(record, about, seconds(op)).await?,
-            None => self.carry_out(op, about, digest).await?,
-        };
+        // One target's trouble with the store is that target's: the others go on, and the plan ends.
+        let outcome = self.resume_or_carry_out(op, about, digest).await.unwrap_or_else(|error| {
+            Outcome::of_error(&error).with_help("`remotectl hub check` on the hub, and its free disk space")
+        });
         let result = TargetResult {
             step,
             target,
@@ -151,12 +152,17 @@ impl Engine {
         Ok(result)
     }
 
-    async fn carry_out(
-        &self,
-        op: &Op,
-        about: About,
-        digest: crate::model::digest::Digest,
-    ) -> Result<Outcome, StoreError> {
+    async fn resume_or_carry_out(&self, op: &Op, about: About, digest: Digest) -> Result<Outcome, StoreError> {
+        let Some(record) = self.store.command_for(&about.plan, about.step, &about.target)? else {
+            return self.carry_out(op, about, digest).await;
+        };
+        let (target, begun) = (about.target.clone(), record.expires - TAKE_WITHIN);
+        let outcome = self.adopt(record, about, seconds(op)).await?;
+        self.follow_up(op, &target, &outcome, begun).await?;
+        Ok(outcome)
+    }
+
+    async fn carry_out(&self, op: &Op, about: About, digest: Digest) -> Result<Outcome, StoreError> {
         let inventory = self.inventory();
         if let Some(outcome) = self.precondition(op, &about.target, &inventory) {
             return Ok(outcome);
@@ -168,6 +174,7 @@ impl Engine {
             Ok(found) => found,
             Err(outcome) => return Ok(*outcome),
         };
+        let once = matches!(work, Work::Once { .. });
         let (target, begun) = (about.target.clone(), clock::unix_seconds());
         let order = Order {
             agent: agent.record.id.clone(),
@@ -175,7 +182,7 @@ impl Engine {
             about,
             digest,
             work,
-            timeout: seconds(op),
+            timeout: seconds(op) + if once { ONCE_MARGIN } else { 0 },
         };
         let outcome = self.dispatch(order).await?;
         self.follow_up(op, &target, &outcome, begun).await?;
@@ -234,7 +241,9 @@ impl Engine {
     async fn follow_up(&self, op: &Op, target: &Target, outcome: &Outcome, begun: i64) -> Result<(), StoreError> {
         let Some(agent) = self.roster.of_target(target) else { return Ok(()) };
         let removed = matches!(op, Op::AgentRemove {}) && outcome.succeeded();
-        let half = matches!(op, Op::AgentDeploy {}) && !outcome.succeeded() && agent.record.joined_at >= begun;
+        // Of an unknown end nothing follows: the new agent may well be up.
+        let failed = !outcome.succeeded() && outcome.ending != Ending::Unknown;
+        let half = matches!(op, Op::AgentDeploy {}) && failed && agent.record.joined_at >= begun;
         if agent.record.role == AgentRole::Agent.as_str() && (removed || half) {
             self.roster.remove(&agent.record.id);
             self.store.remove_agent(agent.record.id, clock::unix_seconds(), "hub".to_owned()).await?;
@@ -258,7 +267,13 @@ impl Engine {
         let state = if stored.state.terminal() {
             stored.state
         } else {
-            self.store.advance_plan(id.clone(), event, approved.by().to_owned(), clock::unix_seconds()).await?
+            let advanced = self.store.advance_plan(id.clone(), event, approved.by().to_owned(), clock::unix_seconds());
+            match advanced.await {
+                Ok(state) => state,
+                // Cancelled in between.
+                Err(StoreError::Conflict(_)) => self.store.plan_state(&id)?.unwrap_or(PlanState::Cancelled),
+                Err(error) => return Err(error),
+            }
         };
         let view = PlanView { results: in_order(stored.results), ..PlanView::of(&stored.plan) };
         self.publish(Event::Ended { plan: id, state, answer: Answer::Plan(view) });
@@ -276,8 +291,8 @@ pub fn in_order(results: Vec<TargetResult>) -> Vec<TargetResult> {
 /// How long an operation may take.
 fn seconds(op: &Op) -> u64 {
     match op {
-        Op::ExecRun { timeout: Some(timeout), .. } => timeout.seconds(),
-        Op::GuestShutdown { timeout: Some(timeout) } => timeout.seconds() + TIMEOUT,
+        Op::ExecRun { timeout: Some(timeout), .. } => timeout.seconds().min(LONGEST),
+        Op::GuestShutdown { timeout: Some(timeout) } => timeout.seconds().min(LONGEST) + TIMEOUT,
         Op::ExecRun { .. } => TIMEOUT,
         Op::AgentDeploy {} | Op::AgentRemove {} => LONG_TIMEOUT,
         _ => match policy::runs(op) {

@@ -69,7 +69,13 @@ impl Engine {
                 if agent.record.role != AgentRole::PveAgent.as_str() {
                     return Err(Refused::Forbidden("only a pve-agent tells of a cluster".to_owned()));
                 }
-                if self.hear_inventory(id, &inventory) {
+                let news = self.hear_inventory(id, &inventory).map_err(|other| {
+                    Refused::Forbidden(format!(
+                        "this hub looks after cluster {other}; a hub for {} is another one",
+                        inventory.cluster
+                    ))
+                })?;
+                if news {
                     self.store.set_inventory(id.clone(), *inventory).await?;
                 }
             }

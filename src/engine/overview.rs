@@ -32,15 +32,33 @@ impl Overview {
         Self(RwLock::new(Heard { by_agent, latest }))
     }
 
-    /// Keeps what a pve-agent tells; whether that is news.
-    pub fn hear(&self, agent: &str, inventory: &Inventory) -> bool {
+    /// Keeps what a pve-agent tells; whether that is news. The cluster's name where another pve-agent has told of another
+    /// cluster: vmids would mean two things.
+    pub fn hear(&self, agent: &str, inventory: &Inventory) -> Result<bool, String> {
         let mut heard = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut others = heard.by_agent.iter().filter(|(id, _)| *id != agent).map(|(_, known)| &known.cluster);
+        if let Some(other) = others.find(|other| **other != inventory.cluster) {
+            return Err(other.clone());
+        }
         heard.latest = Some(agent.to_owned());
         let news = heard.by_agent.get(agent) != Some(inventory);
         if news {
             heard.by_agent.insert(agent.to_owned(), inventory.clone());
         }
-        news
+        Ok(news)
+    }
+
+    /// Forgets what an agent has told.
+    pub fn forget(&self, agent: &str) {
+        let mut heard = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        heard.by_agent.remove(agent);
+        if heard.latest.as_deref() == Some(agent) {
+            heard.latest = heard.by_agent.keys().next().cloned();
+        }
+    }
+
+    fn tellers(&self) -> Vec<String> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).by_agent.keys().cloned().collect()
     }
 
     fn latest(&self) -> Inventory {
@@ -50,8 +68,11 @@ impl Overview {
 }
 
 impl Engine {
-    /// Keeps what a pve-agent tells of its cluster; whether that is news.
-    pub fn hear_inventory(&self, agent: &str, inventory: &Inventory) -> bool {
+    /// Keeps what a pve-agent tells of its cluster; whether that is news. What agents that are no more have told is forgotten.
+    pub fn hear_inventory(&self, agent: &str, inventory: &Inventory) -> Result<bool, String> {
+        for gone in self.overview.tellers().into_iter().filter(|id| self.roster.get(id).is_none()) {
+            self.overview.forget(&gone);
+        }
         self.overview.hear(agent, inventory)
     }
 

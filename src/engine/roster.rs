@@ -57,7 +57,14 @@ pub struct Roster {
     hub: String,
     since: i64,
     agents: RwLock<HashMap<String, Agent>>,
-    used: Mutex<HashMap<String, i64>>,
+    used: Mutex<Used>,
+}
+
+/// Tokens that were used, until they have expired.
+#[derive(Default)]
+struct Used {
+    tokens: HashMap<String, i64>,
+    sweep_at: usize,
 }
 
 impl Roster {
@@ -104,6 +111,12 @@ impl Roster {
         all
     }
 
+    /// Whether a token is signed by an agent that is known: worth reading its request's body. It is not yet believed.
+    pub fn worth_reading(&self, token: &str) -> Result<(), AuthError> {
+        let agent = self.get(&jwt::claimed_issuer(token)?).ok_or(AuthError::Stranger)?;
+        if jwt::signed_by(token, &agent.key) { Ok(()) } else { Err(JwtError::Signature.into()) }
+    }
+
     /// Believes a request of an agent, once.
     pub fn authenticate(&self, token: &str, now: i64, bound: Bound) -> Result<Agent, AuthError> {
         let agent = self.get(&jwt::claimed_issuer(token)?).ok_or(AuthError::Stranger)?;
@@ -118,10 +131,12 @@ impl Roster {
     pub fn verify(&self, token: &str, key: &PublicKey, now: i64, bound: Bound) -> Result<jwt::Claims, AuthError> {
         let claims = jwt::verify(token, key, &self.hub, now, self.since, bound)?;
         let mut used = self.used();
-        if used.len() >= SWEEP_AT {
-            used.retain(|_, until| *until >= now);
+        if used.tokens.len() >= used.sweep_at.max(SWEEP_AT) {
+            used.tokens.retain(|_, until| *until >= now);
+            // Sweeping costs as much as there is: the more is alive, the rarer.
+            used.sweep_at = 2 * used.tokens.len();
         }
-        if used.insert(format!("{} {}", claims.iss, claims.jti), claims.exp).is_some() {
+        if used.tokens.insert(format!("{} {}", claims.iss, claims.jti), claims.exp).is_some() {
             return Err(AuthError::Replayed);
         }
         Ok(claims)
@@ -150,7 +165,7 @@ impl Roster {
         news
     }
 
-    fn used(&self) -> MutexGuard<'_, HashMap<String, i64>> {
+    fn used(&self) -> MutexGuard<'_, Used> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

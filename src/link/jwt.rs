@@ -99,6 +99,11 @@ pub fn claimed_issuer(token: &str) -> Result<String, JwtError> {
     Ok(parse(token)?.0.iss)
 }
 
+/// Whether a token's signature is this key's, whatever it claims.
+pub fn signed_by(token: &str, key: &PublicKey) -> bool {
+    parse(token).is_ok_and(|(_, signed, signature)| key.verifies(signed.as_bytes(), signature))
+}
+
 /// Believes a token, or says why not. `since` is the hub's start: nothing from before it counts, because the hub no
 /// longer knows what was used then. Whether `jti` was used before is for the caller to say.
 pub fn verify(token: &str, key: &PublicKey, hub: &str, now: i64, since: i64, bound: Bound) -> Result<Claims, JwtError> {

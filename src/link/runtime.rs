@@ -2,7 +2,7 @@
 //! does with a command is its `Worker`'s; that it is done once, and told until acknowledged, is this file's.
 
 use super::{
-    OUTPUT_CHUNK, POLL_HOLD, PROTOCOL,
+    OUTPUT_CHUNK, OUTPUT_LIMIT, POLL_HOLD, PROTOCOL, RESULT_LIMIT,
     envelope::{Command, Party, Signed, Work},
     join::Pointer,
     journal::Journal,
@@ -39,6 +39,8 @@ use std::{
 
 /// How long a request other than a poll may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// The most lines of progress that one command tells.
+const PROGRESS_LIMIT: u64 = 10_000;
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -198,7 +200,11 @@ impl Runtime {
         let entries: Vec<_> = self.journal().entries().iter().map(|(seq, entry)| (*seq, entry.clone())).collect();
         for (seq, entry) in entries {
             match entry.signed.open(&self.party) {
-                Ok(command) if entry.outcome.is_none() && only_reads(&command) => self.start(command),
+                Ok(command)
+                    if entry.outcome.is_none() && only_reads(&command) && command.expires >= self.link.clock.now() =>
+                {
+                    self.start(command);
+                }
                 _ if entry.outcome.is_some() => self.queue(Job::Deliver(seq)),
                 _ => {
                     let outcome = Outcome {
@@ -212,7 +218,7 @@ impl Runtime {
     }
 
     fn poll_until(self: &Arc<Self>, stop: &Cancel) {
-        let mut failures = 0_u32;
+        let (mut failures, mut refusals) = (0_u32, 0_u32);
         while !stop.fired() {
             let request = PollRequest {
                 protocol: PROTOCOL,
@@ -229,8 +235,15 @@ impl Runtime {
                     failures = 0;
                     self.worker.connected();
                     self.link.clock.follow(reply.time);
+                    // In order, and not beyond one that could not be taken: the mark must not pass it.
+                    let taken = reply.commands.iter().all(|signed| self.take(signed));
                     reply.cancel.iter().for_each(|id| self.cancel(id));
-                    reply.commands.iter().for_each(|signed| self.take(signed));
+                    if !taken {
+                        refusals += 1;
+                        stop.wait(pause(refusals));
+                    } else if !reply.commands.is_empty() {
+                        refusals = 0;
+                    }
                 }
                 Err(error) => {
                     failures += 1;
@@ -248,32 +261,43 @@ impl Runtime {
     }
 
     /// Accepts a command, if it is a new one of this hub for this agent. A forged or foreign one is dropped with a log
-    /// line; one that comes too late is answered as rejected.
-    fn take(self: &Arc<Self>, signed: &Signed) {
+    /// line; one that comes too late is answered as rejected. `false` where it could not be taken now.
+    fn take(self: &Arc<Self>, signed: &Signed) -> bool {
         let command = match signed.open(&self.party) {
             Ok(command) => command,
-            Err(error) => return tracing::error!(%error, "a command was not obeyed"),
+            Err(error) => {
+                tracing::error!(%error, "a command was not obeyed");
+                return false;
+            }
         };
         if command.seq <= self.journal().high_water() {
-            return;
+            return true;
         }
         let durable = !only_reads(&command);
         if let Err(error) = self.journal().accept(command.seq, signed, durable) {
             // Not accepted: the high-water mark stays, so the hub will send it again.
-            return tracing::error!(error = crate::model::outcome::chain(&error), "a command was not accepted");
+            tracing::error!(error = crate::model::outcome::chain(&error), "a command was not accepted");
+            return false;
         }
         if command.expires < self.link.clock.now() {
             let late = Outcome::rejected(format!("it was good until {}", clock::rfc3339(command.expires)));
-            return self.finish(command.seq, &late, true);
+            self.finish(command.seq, &late, true);
+        } else {
+            self.start(command);
         }
-        self.start(command);
+        true
     }
 
     fn start(self: &Arc<Self>, command: Command) {
         let (runtime, cancel) = (Arc::clone(self), Cancel::new());
         self.running().insert(command.id.clone(), cancel.clone());
         thread::spawn(move || {
-            let teller = Teller { command: command.id.clone(), jobs: runtime.jobs.clone(), offset: AtomicU64::new(0) };
+            let teller = Teller {
+                command: command.id.clone(),
+                jobs: runtime.jobs.clone(),
+                offset: AtomicU64::new(0),
+                lines: AtomicU64::new(0),
+            };
             let outcome = runtime.worker.perform(&command, &teller, &cancel);
             runtime.running().remove(&command.id);
             let changed = !only_reads(&command);
@@ -346,7 +370,7 @@ impl Runtime {
         else {
             return;
         };
-        let request = ResultRequest { protocol: PROTOCOL, command: command.id, outcome };
+        let request = ResultRequest { protocol: PROTOCOL, command: command.id, outcome: that_fits(outcome) };
         let mut failures = 0;
         while !stop.fired() {
             match self.link.result(&request) {
@@ -385,20 +409,40 @@ struct Teller {
     command: String,
     jobs: Sender<Job>,
     offset: AtomicU64,
+    lines: AtomicU64,
 }
 
 impl Report for Teller {
     fn progress(&self, line: &str) {
+        if self.lines.fetch_add(1, Ordering::Relaxed) >= PROGRESS_LIMIT {
+            return;
+        }
         drop(self.jobs.send(Job::Tell(Told::Progress { command: self.command.clone(), line: line.to_owned() })));
     }
 
     fn output(&self, bytes: &[u8]) {
         for chunk in bytes.chunks(OUTPUT_CHUNK) {
             let offset = self.offset.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            if offset >= OUTPUT_LIMIT as u64 {
+                return;
+            }
             let told = Told::Output { command: self.command.clone(), offset, data: STANDARD.encode(chunk) };
             drop(self.jobs.send(Job::Tell(told)));
         }
     }
+}
+
+/// A result that is too large to be taken is told without its data: how it ended matters most.
+fn that_fits(outcome: Outcome) -> Outcome {
+    let size = serde_json::to_vec(&outcome).map_or(usize::MAX, |bytes| bytes.len());
+    if size + 1024 <= RESULT_LIMIT {
+        return outcome;
+    }
+    let summary = format!(
+        "{} (its data, {size} bytes, was too large to be told)",
+        outcome.summary.chars().take(4096).collect::<String>()
+    );
+    Outcome { summary, data: serde_json::Value::Null, ..outcome }
 }
 
 /// Whether a command may simply run again.

@@ -2,7 +2,7 @@
 //! guests without an agent, and puts agents into them.
 
 use super::{
-    agent::{HostWorker, InstallOptions, install_as, status_of, uninstall_as},
+    agent::{HostWorker, InstallOptions, install_as, pointer_of, status_of, uninstall_as},
     logging,
     membership::Home,
 };
@@ -70,6 +70,8 @@ pub fn install(options: &InstallOptions) -> Result<(), Failure> {
     if options.finish {
         return install_as(AgentRole::PveAgent, options);
     }
+    // Before a credential is made anew: a mistyped join string should leave a working one as it is.
+    pointer_of(AgentRole::PveAgent, options)?;
     let home = Home::find(AgentRole::PveAgent, None);
     let token = credential::install_credential(&credential::System, &facts::hostname())
         .map_err(|error| no_credential(&error))?;

@@ -1,7 +1,7 @@
 //! Agents: who they are, by which key, and what they have told.
 
 use super::{Store, StoreError, json, operators::audit, text};
-use crate::model::{Inventory, Target, digest::Digest, facts::Facts};
+use crate::model::{Inventory, Target, digest::Digest, facts::Facts, target::What};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 /// An agent on record.
@@ -49,11 +49,26 @@ fn insert(connection: &Connection, record: &AgentRecord) -> Result<(), StoreErro
     // A new agent for a target takes the place of the one before: its key is no longer known.
     let target = record.target.to_string();
     connection.execute("DELETE FROM agents WHERE target = ?1 OR id = ?2", params![target, record.id])?;
-    let sql = "INSERT INTO agents (id, public_key, role, target, version, generation, joined, joined_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    // A key that comes back goes on where its journal stands: sequence numbers are never used again.
+    let sql = "INSERT INTO agents (id, public_key, role, target, version, generation, joined, joined_at, next_seq)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, (SELECT coalesce(max(seq), 0) + 1 FROM commands WHERE agent = ?1))";
     let AgentRecord { id, public_key, role, version, generation, joined, joined_at, .. } = record;
     connection.execute(sql, params![id, public_key, role, target, version, generation, joined, joined_at])?;
     audit(connection, *joined_at, id, "agent.join", &target)
+}
+
+/// A token without a target lets nobody take the place of another.
+fn taken_by_another(connection: &Connection, record: &AgentRecord) -> Result<Option<String>, StoreError> {
+    let (target, right) = match (&record.target.what, record.role.as_str()) {
+        (What::Host(_), "agent") | (What::Node(_), "pve-agent") => (record.target.to_string(), true),
+        _ => (record.target.to_string(), false),
+    };
+    if !right {
+        return Ok(Some(format!("a join token without a target is not for {target}")));
+    }
+    let sql = "SELECT count(*) FROM agents WHERE target = ?1 AND id <> ?2";
+    let others: i64 = connection.query_row(sql, params![target, record.id], |row| row.get(0))?;
+    Ok((others > 0).then(|| format!("{target} has an agent already; a join token made for that target replaces it")))
 }
 
 impl Store {
@@ -88,7 +103,8 @@ impl Store {
                 Some((_, Some(target), ..)) if *target != record.target.to_string() => {
                     Some(format!("the join token is for {target}"))
                 }
-                Some(_) => None,
+                Some((_, Some(_), ..)) => None,
+                Some(_) => taken_by_another(connection, &record)?,
             };
             if let Some(why) = why {
                 return Err(StoreError::Conflict(why));

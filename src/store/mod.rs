@@ -23,6 +23,8 @@ use tokio::sync::oneshot;
 
 /// The most writes that one commit carries.
 const GROUP: usize = 256;
+/// How often a transaction is tried to be begun, 5 s each.
+const BEGINS: u32 = 12;
 /// Reading connections that are kept.
 const READERS: usize = 4;
 
@@ -178,15 +180,29 @@ fn in_savepoint<T>(
     result
 }
 
+/// Begins a transaction, as often as it takes: only another process that holds the database can be in the way. `None`
+/// where that does not end; then nothing more is written, and every caller hears that the database is closed.
+fn begin(connection: &Connection) -> Option<()> {
+    for _ in 0..BEGINS {
+        match connection.execute_batch("BEGIN IMMEDIATE") {
+            Ok(()) => return Some(()),
+            // Each try has waited for the busy time-out already.
+            Err(error) => tracing::error!(%error, "a transaction did not begin"),
+        }
+    }
+    None
+}
+
 fn write_all(connection: &Connection, jobs: &mpsc::Receiver<Job>) {
     while let Ok(first) = jobs.recv() {
-        let begun = connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| error.to_string());
+        // Without a transaction each job would be durable by itself while its caller hears of a failure.
+        let Some(()) = begin(connection) else { return };
         let mut finishes = vec![first(connection)];
         while finishes.len() < GROUP {
             let Ok(next) = jobs.try_recv() else { break };
             finishes.push(next(connection));
         }
-        let committed = begun.and_then(|()| connection.execute_batch("COMMIT").map_err(|error| error.to_string()));
+        let committed = connection.execute_batch("COMMIT").map_err(|error| error.to_string());
         if let Err(why) = &committed {
             tracing::error!(why, "a commit failed");
             // There may be nothing to roll back.

@@ -115,6 +115,15 @@ impl Store {
         })
     }
 
+    /// Where a plan stands.
+    pub fn plan_state(&self, id: &str) -> Result<Option<PlanState>, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT state FROM plans WHERE id = ?1";
+            let word: Option<String> = connection.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()?;
+            Ok(word.and_then(|word| PlanState::parse(&word)))
+        })
+    }
+
     /// The newest plans, newest first.
     pub fn plans(&self, limit: u32) -> Result<Vec<StoredPlan>, StoreError> {
         self.select(&format!("SELECT {COLUMNS} FROM plans ORDER BY created DESC, rowid DESC LIMIT {limit}"))

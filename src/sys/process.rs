@@ -24,6 +24,9 @@ const OUTPUT_GRACE: Duration = Duration::from_millis(200);
 /// Output that is kept of each stream, unless told otherwise: 1 MiB.
 const DEFAULT_LIMIT: usize = 1 << 20;
 
+/// The longest that a program may run, whatever was asked: a week.
+const LONGEST: Duration = Duration::from_hours(168);
+
 /// Which of a program's two outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
@@ -233,7 +236,7 @@ impl<'a> Run<'a> {
             timed_out: false,
             cancelled: false,
         };
-        let mut deadline = Instant::now() + self.timeout;
+        let mut deadline = Instant::now() + self.timeout.min(LONGEST);
         let (mut open, mut status) = (2, None);
         while open > 0 || status.is_none() {
             match events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {

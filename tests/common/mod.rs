@@ -33,7 +33,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::PathBuf,
     process::{Child, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     thread,
     time::{Duration, Instant},
 };
@@ -112,6 +112,14 @@ impl Hub {
 
     pub fn approve(&self, plan: &PlanView) -> Result<PlanRecord, Failure> {
         self.post(&format!("/api/v1/plans/{}/approve", plan.id), &json!({"digest": plan.digest}))
+    }
+
+    /// Begins a plan without waiting for its end.
+    pub fn begin(&self, plan: &PlanView) {
+        let body = json!({"digest": plan.digest}).to_string();
+        let (status, _) =
+            self.api.stream("POST", &format!("/api/v1/plans/{}/execute", plan.id), &JSON, body.as_bytes()).unwrap();
+        assert_eq!(status, 200);
     }
 
     pub fn execute(&self, plan: &PlanView) -> Result<Vec<Event>, Failure> {
@@ -211,6 +219,8 @@ pub struct Agent {
 #[derive(Default)]
 struct Recorded {
     performed: Mutex<Vec<String>>,
+    /// Held while a test wants commands to be under way.
+    gate: Mutex<()>,
 }
 
 impl Worker for Recorded {
@@ -221,6 +231,7 @@ impl Worker for Recorded {
             Work::Echo => "echo",
         };
         self.performed.lock().unwrap().push(format!("{what} {}", command.target));
+        drop(self.gate.lock().unwrap());
         Outcome::success("recorded")
     }
 
@@ -280,6 +291,28 @@ impl Agent {
             version: "test".to_owned(),
             token: None,
             attestation: Some(Attestation { command: command.to_owned(), nonce: nonce.to_owned() }),
+        };
+        link.join(&request).map(|_| ()).map_err(|error| remotectl::model::outcome::chain(&error))
+    }
+
+    /// Keeps commands under way as long as the guard lives.
+    pub fn hold(&self) -> MutexGuard<'_, ()> {
+        self.work.gate.lock().unwrap()
+    }
+
+    /// Joins once more with the same key.
+    pub fn join_again(&self, string: &str) -> Result<(), String> {
+        let mut pointer: Pointer = string.parse().unwrap();
+        let token = pointer.token.take();
+        let link = Link::new(&pointer, Arc::clone(&self.key), 1, Clock::new()).unwrap();
+        let request = JoinRequest {
+            protocol: PROTOCOL,
+            public_key: self.key.public(),
+            role: AgentRole::Agent,
+            target: self.target.clone(),
+            version: "test".to_owned(),
+            token,
+            attestation: None,
         };
         link.join(&request).map(|_| ()).map_err(|error| remotectl::model::outcome::chain(&error))
     }

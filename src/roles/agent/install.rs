@@ -48,7 +48,7 @@ pub fn install_as(role: AgentRole, options: &InstallOptions) -> Result<(), Failu
     if options.finish {
         return finish(&home, options);
     }
-    let pointer = pointer(role, options)?;
+    let pointer = pointer_of(role, options)?;
     let another = home.settings().ok().filter(|(_, known)| known.hub != pointer.hub);
     if let Some((_, known)) = another {
         let failure = Failure::new(format!("this machine's {} belongs to hub {} already", role.as_str(), known.hub));
@@ -75,7 +75,8 @@ fn take_back(home: &Home, options: &InstallOptions, failure: Failure) -> Failure
     }
 }
 
-fn pointer(role: AgentRole, options: &InstallOptions) -> Result<Pointer, Failure> {
+/// What the join string says; an error where it says nothing.
+pub fn pointer_of(role: AgentRole, options: &InstallOptions) -> Result<Pointer, Failure> {
     let help = format!("on the hub: remotectl hub join-token --role {}", role.as_str());
     let text = options.join.as_ref().ok_or_else(|| Failure::usage("--join STRING is missing").help(help.clone()))?;
     let pointer: Pointer = text
@@ -116,6 +117,9 @@ fn make(home: &Home, mut pointer: Pointer, options: &InstallOptions) -> Result<(
         };
         return print(options.json, &installed, &format!("installed as {}; not started", service.service));
     }
+    // A running one knows the configuration and the credential from before.
+    install::stop(place(home.role)).map_err(|error| not_installed(&error))?;
+    home.forget_standing().map_err(|error| Failure::of("installing the agent", &error))?;
     finish(home, options)
 }
 

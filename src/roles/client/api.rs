@@ -64,7 +64,7 @@ impl Hub {
 
     /// The plans of late, newest first.
     pub fn history(&self, limit: u32) -> Result<Vec<PlanRecord>, Failure> {
-        self.get(&format!("/api/v1/history?limit={limit}"))
+        self.get(&format!("/api/v1/plans?limit={limit}"))
     }
 
     /// The guests that a selector takes; all for an empty one.

@@ -49,10 +49,11 @@ impl Data {
         files::create_directory(directory, 0o700).map_err(|error| failed(&error))?;
         let hub = format!("h{}", crate::sys::random::name(12).to_ascii_lowercase());
         let authority = Authority::make(&authority_name(&hub)).map_err(|error| failed(&error))?;
-        let (_, recovery) = SigningKey::make();
+        let (public, recovery) = SigningKey::make();
         let write = |name: &str, text: &[u8], mode| files::write_atomic(&directory.join(name), text, mode);
         write("ca.key", authority.key.reveal().as_bytes(), 0o600).map_err(|error| failed(&error))?;
         write("hub.id", hub.as_bytes(), 0o644).map_err(|error| failed(&error))?;
+        write("recovery.pub", String::from(public.public()).as_bytes(), 0o644).map_err(|error| failed(&error))?;
         SigningKey::load_or_make(&directory.join("command.key")).map_err(|error| failed(&error))?;
         for name in ["output", "artifacts"] {
             files::create_directory(&directory.join(name), 0o700).map_err(|error| failed(&error))?;
