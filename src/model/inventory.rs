@@ -228,7 +228,7 @@ pub fn family(id: &str) -> &str {
         "debian" | "ubuntu" | "devuan" | "raspbian" | "linuxmint" => "debian",
         "rocky" | "almalinux" | "centos" | "rhel" | "fedora" | "ol" | "amzn" => "rhel",
         "opensuse" | "opensuse-leap" | "opensuse-tumbleweed" | "sles" => "suse",
-        "freebsd" | "openbsd" | "netbsd" => "bsd",
+        "freebsd" | "openbsd" | "netbsd" | "dragonfly" | "opnsense" | "pfsense" => "bsd",
         "arch" | "archlinux" | "manjaro" => "arch",
         other => other,
     }

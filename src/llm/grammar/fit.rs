@@ -7,7 +7,7 @@ use super::{
 };
 use crate::model::{
     Risk, Target, catalogue,
-    inventory::Guest,
+    inventory::{Guest, Os, family as family_of},
     values::{GuestKind, Size},
 };
 use serde_json::Value as Json;
@@ -94,7 +94,9 @@ impl Parts<'_> {
             None => inventory.guest_of(target).is_some_and(|guest| guest.agent.is_some()),
         };
         let can_take = |guest: &Guest| {
-            !WITHOUT_AGENT.contains(&guest.os.family.as_str()) && !WITHOUT_AGENT.contains(&guest.os.id.as_str())
+            // Inventories differ in what they call a family; the id tells too.
+            let Os { id, family, .. } = &guest.os;
+            ![id.as_str(), family, family_of(id), family_of(family)].iter().any(|name| WITHOUT_AGENT.contains(name))
         };
         let of_class = taken.by_class.clone();
         match self.op.as_str() {
