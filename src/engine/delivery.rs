@@ -8,7 +8,12 @@ use crate::{
         envelope::{Command, Signed, Work},
         wire::{PollReply, PollRequest, ResultRequest},
     },
-    model::{Outcome, Target, digest::Digest, outcome::Ending, state::CommandEvent},
+    model::{
+        Outcome, Target,
+        digest::Digest,
+        outcome::{Ending, chain},
+        state::CommandEvent,
+    },
     store::{CommandRecord, NewCommand, StoreError},
     sys::{clock, random},
 };
@@ -27,6 +32,8 @@ use tokio::{
 
 /// An agent must have taken a command within so many seconds.
 pub(super) const TAKE_WITHIN: i64 = 60;
+/// How long a command may be under way before its acceptance is kept.
+const MARK_AFTER: Duration = Duration::from_secs(1);
 /// How much longer than the command itself its result may take, in seconds.
 const RESULT_GRACE: u64 = TAKE_WITHIN.unsigned_abs() + 30;
 
@@ -174,18 +181,24 @@ impl Queue {
     }
 }
 
+/// Keeps a high-water mark for those commands that take their time: most have ended before it would be durable, and a mark
+/// that is lost is told again by the next poll.
+async fn mark(engine: Arc<Engine>, agent: String, queue: Arc<Queue>, high_water: u64) {
+    tokio::time::sleep(MARK_AFTER).await;
+    let open = queue.state().commands.range(..=high_water).next().is_some();
+    if open && let Err(error) = engine.store.accepted(agent, high_water).await {
+        tracing::warn!(error = chain(&error), "a mark was not kept");
+    }
+}
+
 impl Engine {
     /// Answers a poll: at once when there is something to tell or when the agent was away (it wants to know that it is
     /// heard), else when there is something, or after `POLL_HOLD` seconds.
-    pub async fn poll(&self, agent: &str, request: &PollRequest) -> PollReply {
+    pub async fn poll(self: &Arc<Self>, agent: &str, request: &PollRequest) -> PollReply {
         let queue = self.delivery.queue(agent);
         let was_away = self.roster.seen(agent, &request.version, clock::unix_seconds());
         if queue.risen(request.high_water) {
-            // The write is queued at once and nobody needs to wait for it: a lost mark is only told again.
-            let marked = self.store.accepted(agent.to_owned(), request.high_water);
-            tokio::spawn(
-                async move { marked.await.inspect_err(|error| tracing::warn!(%error, "a mark was not kept")) },
-            );
+            tokio::spawn(mark(Arc::clone(self), agent.to_owned(), Arc::clone(&queue), request.high_water));
         }
         let mut stopping = self.stopping();
         let hold = tokio::time::sleep(Duration::from_secs(POLL_HOLD));

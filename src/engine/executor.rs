@@ -12,7 +12,7 @@ use crate::{
         wire::AgentRole,
     },
     model::{
-        Answer, Inventory, Op, Outcome, Step, Target,
+        Answer, Inventory, Op, Outcome, Plan, Step, Target,
         answer::{PlanView, TargetResult},
         catalogue::Runs,
         digest::Digest,
@@ -20,7 +20,7 @@ use crate::{
         messages::Event,
         outcome::{Ending, chain},
         policy,
-        state::{PlanEvent, PlanState},
+        state::PlanState,
     },
     store::StoreError,
     sys::{clock, random},
@@ -69,19 +69,24 @@ impl Engine {
         let plan = approved.plan();
         let id = &plan.body.id;
         let mut stopped: Option<&str> = None;
+        // The one target of the last step: its result and the plan's end are kept together.
+        let mut last = None;
         for (index, step) in plan.body.steps.iter().enumerate() {
             if stopped.is_none() && self.cancelled(id)? {
                 stopped = Some("the plan was cancelled");
             }
-            let results = match stopped {
-                Some(why) => self.skip(id, index, step, why).await?,
-                None => self.run_step(approved, index, step).await?,
+            let results = if let Some(why) = stopped {
+                self.skip(id, index, step, why).await?
+            } else {
+                let results = self.run_step(approved, index, step).await?;
+                last = results.first().filter(|_| is_last(plan, index, step)).cloned();
+                results
             };
             if !results.iter().all(TargetResult::succeeded) {
                 stopped = stopped.or(Some("an earlier step failed"));
             }
         }
-        self.end(approved).await
+        self.end(approved, last).await
     }
 
     /// Whether a plan was stopped.
@@ -117,7 +122,8 @@ impl Engine {
         for target in &step.targets {
             let about = About { plan: id.clone(), step: index, target: target.clone() };
             let (engine, op, digest) = (Arc::clone(self), step.op.clone(), digest.clone());
-            tasks.spawn(async move { engine.run_target(&op, about, digest).await });
+            let later = is_last(plan, index, step);
+            tasks.spawn(async move { engine.run_target(&op, about, digest, later).await });
         }
         let mut results = Vec::new();
         while let Some(joined) = tasks.join_next().await {
@@ -126,7 +132,13 @@ impl Engine {
         Ok(results)
     }
 
-    async fn run_target(self: Arc<Self>, op: &Op, about: About, digest: Digest) -> Result<TargetResult, StoreError> {
+    async fn run_target(
+        self: Arc<Self>,
+        op: &Op,
+        about: About,
+        digest: Digest,
+        kept_later: bool,
+    ) -> Result<TargetResult, StoreError> {
         if self.store.has_result(&about.plan, about.step, &about.target)? {
             // From before a restart of the hub.
             let stored = self.store.plan(&about.plan)?.map(|stored| stored.results).unwrap_or_default();
@@ -148,7 +160,9 @@ impl Engine {
             data: outcome.data,
             took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         };
-        self.keep(&id, vec![result.clone()]).await?;
+        if !kept_later {
+            self.keep(&id, vec![result.clone()]).await?;
+        }
         Ok(result)
     }
 
@@ -259,26 +273,27 @@ impl Engine {
         Ok(())
     }
 
-    async fn end(&self, approved: &Approved) -> Result<(), StoreError> {
-        let id = approved.plan().body.id.clone();
+    async fn end(&self, approved: &Approved, last: Option<TargetResult>) -> Result<(), StoreError> {
+        let (id, by) = (approved.plan().body.id.clone(), approved.by().to_owned());
+        match self.store.end_plan(id.clone(), last.clone(), by, clock::unix_seconds()).await {
+            Ok(_) => {}
+            // It was cancelled meanwhile: what was done is kept all the same.
+            Err(StoreError::Conflict(_)) => self.store.add_results(id.clone(), last.iter().cloned().collect()).await?,
+            Err(error) => return Err(error),
+        }
+        if let Some(result) = last {
+            self.publish(Event::Result { plan: id.clone(), result });
+        }
         let Some(stored) = self.store.plan(&id)? else { return Ok(()) };
-        let succeeded = stored.results.iter().filter(|result| result.succeeded()).count();
-        let event = PlanEvent::Ended { succeeded, failed: stored.results.len() - succeeded };
-        let state = if stored.state.terminal() {
-            stored.state
-        } else {
-            let advanced = self.store.advance_plan(id.clone(), event, approved.by().to_owned(), clock::unix_seconds());
-            match advanced.await {
-                Ok(state) => state,
-                // Cancelled in between.
-                Err(StoreError::Conflict(_)) => self.store.plan_state(&id)?.unwrap_or(PlanState::Cancelled),
-                Err(error) => return Err(error),
-            }
-        };
         let view = PlanView { results: in_order(stored.results), ..PlanView::of(&stored.plan) };
-        self.publish(Event::Ended { plan: id, state, answer: Answer::Plan(view) });
+        self.publish(Event::Ended { plan: id, state: stored.state, answer: Answer::Plan(view) });
         Ok(())
     }
+}
+
+/// Whether nothing comes after this step, and it has one target.
+fn is_last(plan: &Plan, index: usize, step: &Step) -> bool {
+    index + 1 == plan.body.steps.len() && step.targets.len() == 1
 }
 
 /// Results by step and target, as plans name them.

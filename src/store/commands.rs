@@ -108,17 +108,14 @@ impl Store {
         })
     }
 
-    /// Records that everything up to a sequence number is in the agent's journal. Queued at once, awaited or not.
-    pub fn accepted(
-        &self,
-        agent: String,
-        high_water: u64,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
+    /// Records that everything up to a sequence number is in the agent's journal.
+    pub async fn accepted(&self, agent: String, high_water: u64) -> Result<(), StoreError> {
         self.write(move |connection| {
             let sql = "UPDATE commands SET state = 'accepted' WHERE agent = ?1 AND seq <= ?2 AND state = 'queued'";
             connection.prepare_cached(sql)?.execute(params![agent, high_water])?;
             Ok(())
         })
+        .await
     }
 
     /// Records how a command of this agent ended. `None` where the agent has no such command; a second result changes

@@ -84,6 +84,12 @@ pub(super) fn advance(connection: &Connection, id: &str, event: PlanEvent, now: 
     Ok(next)
 }
 
+fn keep(connection: &Connection, plan: &str, result: &TargetResult) -> Result<(), StoreError> {
+    let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO results VALUES (?1, ?2, ?3, ?4)")?;
+    insert.execute(params![plan, result.step, result.target.to_string(), text(result)])?;
+    Ok(())
+}
+
 impl Store {
     /// Keeps a new plan; `Conflict` where the id is taken.
     pub async fn add_plan(&self, plan: Plan, operator: String) -> Result<(), StoreError> {
@@ -173,16 +179,32 @@ impl Store {
         .await
     }
 
-    /// Keeps how a step ended on targets. A result that is there already stays: each is stored once.
-    pub async fn add_results(&self, plan: String, results: Vec<TargetResult>) -> Result<(), StoreError> {
+    /// Ends a running plan, with its last result where that is not kept yet: one commit for both. Where it stands then;
+    /// `Conflict`, and nothing kept, where it is not running.
+    pub async fn end_plan(
+        &self,
+        id: String,
+        last: Option<TargetResult>,
+        by: String,
+        now: i64,
+    ) -> Result<PlanState, StoreError> {
         self.write(move |connection| {
-            let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO results VALUES (?1, ?2, ?3, ?4)")?;
-            for result in &results {
-                insert.execute(params![plan, result.step, result.target.to_string(), text(result)])?;
+            if let Some(result) = &last {
+                keep(connection, &id, result)?;
             }
-            Ok(())
+            let sql = "SELECT count(*) FILTER (WHERE result ->> 'state' = 'succeeded'), count(*) FROM results WHERE plan = ?1";
+            let (succeeded, all): (usize, usize) =
+                connection.prepare_cached(sql)?.query_row([&id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let state = advance(connection, &id, PlanEvent::Ended { succeeded, failed: all - succeeded }, now)?;
+            audit(connection, now, &by, &format!("plan.{state}"), &id)?;
+            Ok(state)
         })
         .await
+    }
+
+    /// Keeps how a step ended on targets. A result that is there already stays: each is stored once.
+    pub async fn add_results(&self, plan: String, results: Vec<TargetResult>) -> Result<(), StoreError> {
+        self.write(move |connection| results.iter().try_for_each(|result| keep(connection, &plan, result))).await
     }
 
     /// Whether there is a result for that target of that step.
