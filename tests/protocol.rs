@@ -167,3 +167,21 @@ fn a_join_string_without_a_target_takes_nobodys_place() {
     assert!(refused("ct/101").contains("is not for ct/101"), "{}", refused("ct/101"));
     assert!(refused("node/pve1").contains("is not for node/pve1"), "{}", refused("node/pve1"));
 }
+
+#[test]
+fn the_client_finds_every_listing_where_the_hub_serves_it() {
+    let hub = Hub::start();
+    let agent = Agent::join(&hub, AgentRole::Agent, "host/box");
+    hub.wait_online(&agent.target);
+    hub.run("exec.run", "host/box", &[("command", "/bin/true")]).unwrap();
+    for (args, has) in [
+        (["history", "--json"], "exec.run"),
+        (["agents", "--json"], "host/box"),
+        (["guests", "--json"], "[]"),
+        (["nodes", "--json"], "[]"),
+    ] {
+        let output = hub.client(&args);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && said.contains(has), "{args:?}: {output:?}");
+    }
+}

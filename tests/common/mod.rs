@@ -144,6 +144,12 @@ impl Hub {
         self.get("/api/v1/plans").unwrap()
     }
 
+    /// What the client itself prints, over the unix socket.
+    pub fn client(&self, args: &[&str]) -> std::process::Output {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_remotectl"));
+        command.args(args).env("REMOTECTL_ROOT", self.directory.path()).stdin(Stdio::null()).output().unwrap()
+    }
+
     /// The status of a request over TLS, as anybody on the network could send it.
     pub fn over_tls(&self, method: &str, path: &str, authorization: Option<&str>) -> u16 {
         let pointer: Pointer = self.join_string("agent").parse().unwrap();
