@@ -157,7 +157,7 @@ impl Worker for PveWorker {
                 }
                 outcome
             }
-            Work::Perform { op } => host::perform(op, &task),
+            Work::Perform { op } => host::perform(op, self.host.machine(), &task),
             Work::Once { op } => {
                 inside(target, |transport| once(transport, &as_executable(&executable()), op, target, &task))
             }
