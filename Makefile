@@ -4,22 +4,22 @@
 
 SHELL := /bin/sh
 CARGO ?= cargo
-MUSL := x86_64-unknown-linux-musl
-GLIBC := x86_64-unknown-linux-gnu
 RUNNER := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo "nextest run --no-fail-fast" || echo "test --no-fail-fast")
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 # The static target: musl where rustc has it and there is a C compiler for it, else glibc linked statically.
 STATIC := $(shell scripts/static-target)
-ifeq ($(STATIC),$(GLIBC))
+ifneq (,$(findstring -gnu,$(STATIC)))
 export RUSTFLAGS += -C target-feature=+crt-static
 endif
 LAB_EXE := $(abspath $(TARGET_DIR))/$(STATIC)/dev-release/remotectl
+# What benches measure; `make dist bench BENCH_EXE=dist/remotectl-x86_64-unknown-linux-musl` measures what is shipped.
+BENCH_EXE ?= $(LAB_EXE)
 
-.PHONY: help check test lab bench dist static demo fmt
+.PHONY: help check test lab bench dist dist-check static demo fmt
 
 help:
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 check: ## formatting, clippy, quick tests
 	$(CARGO) fmt --check
@@ -31,18 +31,21 @@ test: check lab ## everything that this machine can run
 static: ## the static executable, optimised, for the lab and for benches
 	scripts/need-musl
 	$(CARGO) build --locked --profile dev-release --target $(STATIC) --bin remotectl
+	scripts/check-static $(LAB_EXE)
 
 lab: static ## the tests with real containers, nodes and sshd (root on Debian)
 	REMOTECTL_LAB_EXE=$(LAB_EXE) $(CARGO) test --locked --test lab -- --test-threads=1
 
-bench: static ## speed, as ratios in one run: prints a table, writes bench.json
+bench: static ## speed and memory, as ratios in one run: prints a table, writes bench.json
 	scripts/need-sshd
-	REMOTECTL_BENCH_EXE=$(LAB_EXE) $(CARGO) bench --locked --profile dev-release --target $(STATIC) --bench dispatch
+	REMOTECTL_BENCH_TOOLS=$$(scripts/need-rivals) REMOTECTL_BENCH_EXE=$(abspath $(BENCH_EXE)) \
+		$(CARGO) bench --locked --profile dev-release --target $(STATIC) --bench promises
 
-dist: ## what is shipped: static, small
-	scripts/need-musl
-	$(CARGO) build --locked --profile dist --target $(STATIC) --bin remotectl
-	@ls -l $(TARGET_DIR)/$(STATIC)/dist/remotectl
+dist: ## what is shipped, in dist/: static, small, checked; for x86_64 and, where its tools are, aarch64
+	scripts/dist
+
+dist-check: dist ## builds the commit again elsewhere: the same bytes
+	scripts/reproducible
 
 demo: ## builds, and plans the mission's sentences over an example cluster
 	$(CARGO) build --locked --bin remotectl

@@ -37,13 +37,32 @@ use std::{ffi::OsString, process::ExitCode};
 
 /// Runs the program with the words of its command line, its own name first.
 pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let words: Vec<OsString> = words.into_iter().collect();
     let mut screen = Screen::standard();
+    if let Some(role) = service(&words) {
+        return end(screen, be(role).map(|()| Exit::Done));
+    }
     let ended = multicall::expand(words.into_iter().collect(), env::text(env::ARGV0)).and_then(|words| {
         match LowArgs::try_parse_from(words) {
             Ok(low) => HiArgs::try_from(low).and_then(|high| act(&mut screen, high)),
             Err(error) => Ok(typed_wrongly(&error)),
         }
     });
+    end(screen, ended)
+}
+
+/// The agent that a service starts by its plain words. It goes past the parser, whose code and tree, about a megabyte, would
+/// stay in the memory of every agent.
+fn service(words: &[OsString]) -> Option<Role> {
+    let words = multicall::expand(words.to_vec(), env::text(env::ARGV0)).ok()?;
+    match words.iter().skip(1).map(|word| word.to_str()).collect::<Option<Vec<_>>>()?[..] {
+        ["agent", "run"] => Some(Role::AgentRun(None)),
+        ["pve-agent", "run"] => Some(Role::PveAgentRun(None)),
+        _ => None,
+    }
+}
+
+fn end(mut screen: Screen, ended: Result<Exit, Failure>) -> ExitCode {
     screen.flush();
     let exit = ended.unwrap_or_else(|failure| {
         screen.failure(&failure);

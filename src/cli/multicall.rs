@@ -24,7 +24,9 @@ pub fn expand(words: Vec<OsString>, override_name: Option<String>) -> Result<Vec
     });
     let rest: Vec<OsString> = words.collect();
     let mut expanded = vec![OsString::from("remotectl")];
-    if let Some((role, default)) = role_of(&name)? {
+    if let Some((role, default)) = role_of(&name)?
+        && !asks_version(&rest)
+    {
         expanded.push(role.into());
         if rest.first().is_none_or(is_option) {
             expanded.push(default.into());
@@ -50,6 +52,11 @@ fn role_of(name: &str) -> Result<Option<(&'static str, &'static str)>, Failure> 
     }
 }
 
+/// All roles are one program, so they have one version.
+fn asks_version(rest: &[OsString]) -> bool {
+    rest.first().is_some_and(|word| matches!(&*word.to_string_lossy(), "version" | "--version" | "-V"))
+}
+
 fn is_option(word: &OsString) -> bool {
     let word = word.to_string_lossy();
     word.starts_with('-') && !matches!(&*word, "-h" | "--help")
@@ -73,6 +80,8 @@ mod tests {
             (&["./remotectl-agent", "status"], &["remotectl", "agent", "status"]),
             (&["hub", "--listen", ":1"], &["remotectl", "hub", "serve", "--listen", ":1"]),
             (&["hub", "--help"], &["remotectl", "hub", "--help"]),
+            (&["hub", "version", "--json"], &["remotectl", "version", "--json"]),
+            (&["pve-agent", "--version"], &["remotectl", "--version"]),
             (&["remotectl-pve-agent"], &["remotectl", "pve-agent", "run"]),
             (&["remotectl-aarch64-unknown-linux-musl", "version"], &["remotectl", "version"]),
             (&[], &["remotectl"]),

@@ -30,6 +30,8 @@ use ureq::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// An answer's body that is read at most, unless it is streamed: 8 MiB.
 const BODY_LIMIT: u64 = 8 << 20;
+/// Either buffer of a connection, as large as a TLS record: 16 KiB. It stays as long as the connection, in every agent.
+const BUFFER: usize = 16 << 10;
 
 /// Where a server is.
 #[derive(Debug, Clone)]
@@ -132,6 +134,8 @@ impl Http {
             .proxy(None)
             .max_idle_connections_per_host(4)
             .max_idle_age(Duration::from_secs(50))
+            .input_buffer_size(BUFFER)
+            .output_buffer_size(BUFFER)
             .user_agent(concat!("remotectl/", env!("CARGO_PKG_VERSION")))
             .build();
         Ok(Self { agent: Agent::with_parts(config, connector, NoResolver), base })
