@@ -43,6 +43,13 @@ pub enum HiArgs {
     Logout,
     /// Printing a completion script.
     Completions(Shell),
+    /// Printing the manual page, or writing all of them.
+    Man(Option<PathBuf>),
+    /// Looking for what is wrong.
+    Doctor {
+        /// As JSON.
+        json: bool,
+    },
     /// Printing the version.
     Version {
         /// As JSON.
@@ -151,6 +158,8 @@ impl TryFrom<LowArgs> for HiArgs {
             Command::Agent(command) => Self::Role(agent(command)?),
             Command::PveAgent(command) => Self::Role(pve_agent(command)?),
             Command::Completions { shell } => Self::Completions(shell),
+            Command::Man { directory } => Self::Man(directory),
+            Command::Doctor(args) => Self::Doctor { json: args.json },
             Command::Version(args) => Self::Version { json: args.json },
         })
     }

@@ -4,10 +4,14 @@ mod admin;
 pub mod args;
 mod book;
 mod calls;
+mod completions;
 mod data;
+mod doctor;
 mod effect;
 mod flow;
+pub mod help;
 mod listing;
+mod man;
 mod multicall;
 mod offline;
 mod operation;
@@ -18,6 +22,7 @@ mod role_args;
 mod screen;
 mod table;
 pub mod text;
+mod version;
 
 use crate::{
     model::{Exit, Failure},
@@ -28,9 +33,9 @@ use crate::{
     },
     sys::env,
 };
-use args::{LowArgs, Shell};
+use args::LowArgs;
 use calls::{Administer, Client, HiArgs, Listing, Role};
-use clap::{CommandFactory as _, Parser as _};
+use clap::FromArgMatches as _;
 use role_args::OperatorCommand;
 use screen::Screen;
 use std::{ffi::OsString, process::ExitCode};
@@ -39,7 +44,8 @@ use std::{ffi::OsString, process::ExitCode};
 pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut screen = Screen::standard();
     let ended = multicall::expand(words.into_iter().collect(), env::text(env::ARGV0)).and_then(|words| {
-        match LowArgs::try_parse_from(words) {
+        let parsed = help::command(screen.wide()).try_get_matches_from(words);
+        match parsed.and_then(|matches| LowArgs::from_arg_matches(&matches)) {
             Ok(low) => HiArgs::try_from(low).and_then(|high| act(&mut screen, high)),
             Err(error) => Ok(typed_wrongly(&error)),
         }
@@ -74,11 +80,13 @@ fn act(screen: &mut Screen, high: HiArgs) -> Result<Exit, Failure> {
         HiArgs::Login(string) => admin::login(screen, &string, client::connect_to),
         HiArgs::Logout => admin::logout(screen),
         HiArgs::Completions(shell) => {
-            screen.block(&completions(shell));
+            screen.block(&completions::script(shell));
             Ok(Exit::Done)
         }
+        HiArgs::Man(directory) => man::man(screen, directory.as_deref()),
+        HiArgs::Doctor { json } => Ok(doctor::doctor(screen, json)),
         HiArgs::Version { json } => {
-            version(screen, json);
+            version::version(screen, json);
             Ok(Exit::Done)
         }
     }
@@ -141,26 +149,5 @@ fn be(role: Role) -> Result<(), Failure> {
         Role::PveAgentUninstall(purge) => pve_agent::uninstall(purge),
         Role::PveAgentStatus(json) => pve_agent::status(json),
         Role::PveAgentProbe(json) => pve_agent::probe(json),
-    }
-}
-
-fn completions(shell: Shell) -> String {
-    let shell = match shell {
-        Shell::Bash => clap_complete::Shell::Bash,
-        Shell::Zsh => clap_complete::Shell::Zsh,
-        Shell::Fish => clap_complete::Shell::Fish,
-    };
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut LowArgs::command(), "remotectl", &mut script);
-    String::from_utf8_lossy(&script).into_owned()
-}
-
-fn version(screen: &mut Screen, json: bool) {
-    let version = env!("CARGO_PKG_VERSION");
-    let target = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
-    if json {
-        screen.json(&serde_json::json!({"version": version, "target": target, "protocol": crate::link::PROTOCOL}));
-    } else {
-        screen.line(format!("remotectl {version} ({target}, protocol {})", crate::link::PROTOCOL));
     }
 }

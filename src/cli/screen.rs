@@ -7,6 +7,7 @@ use serde::Serialize;
 use std::{
     borrow::Cow,
     io::{self, BufRead, BufReader, IsTerminal as _, Write},
+    os::fd::{AsFd as _, BorrowedFd},
 };
 
 /// How a span looks; every line reads the same without it.
@@ -100,6 +101,8 @@ pub struct Screen {
     pub live: bool,
     /// The width of the terminal that is standard output; `None` where it is none.
     pub width: Option<usize>,
+    /// The width of the terminal that is standard error.
+    err_width: Option<usize>,
     closed: bool,
 }
 
@@ -109,13 +112,17 @@ impl Screen {
         let (out, err) = (io::stdout(), io::stderr());
         let colourful = env::text(env::NO_COLOR).is_none() && env::text("TERM").as_deref() != Some("dumb");
         let (out_terminal, err_terminal) = (out.is_terminal(), err.is_terminal());
-        let width = out_terminal.then(|| rustix::termios::tcgetwinsize(&out).ok()).flatten();
+        let width = |terminal: bool, of: BorrowedFd| {
+            let size = terminal.then(|| rustix::termios::tcgetwinsize(of).ok()).flatten();
+            size.map(|size| usize::from(size.ws_col)).filter(|width| *width > 0)
+        };
         Self {
             out_colour: colourful && out_terminal,
             err_colour: colourful && err_terminal,
             interactive: err_terminal && io::stdin().is_terminal(),
             live: err_terminal,
-            width: width.map(|size| usize::from(size.ws_col)).filter(|width| *width > 0),
+            width: width(out_terminal, out.as_fd()),
+            err_width: width(err_terminal, err.as_fd()),
             out: Box::new(io::BufWriter::new(out)),
             err: Box::new(err),
             input: Box::new(BufReader::new(io::stdin())),
@@ -135,8 +142,14 @@ impl Screen {
             interactive: false,
             live: false,
             width: None,
+            err_width: None,
             closed: false,
         }
+    }
+
+    /// How wide a terminal is that somebody reads at, on either output.
+    pub fn wide(&self) -> Option<usize> {
+        self.width.or(self.err_width)
     }
 
     /// A line of the result.

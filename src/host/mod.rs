@@ -14,6 +14,7 @@ mod system;
 mod text;
 
 pub use facts::facts;
+pub use text::amount;
 
 use crate::model::{Op, Outcome, catalogue};
 

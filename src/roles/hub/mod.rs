@@ -108,6 +108,11 @@ impl Settings {
     }
 }
 
+/// Where the hub of this machine has, or would have, its data.
+pub fn data_directory() -> Result<PathBuf, Failure> {
+    Settings::load(&HubOptions::default()).map(|settings| settings.data)
+}
+
 /// `hub init`: directory, CA, keys, database; prints fingerprint and recovery key.
 pub fn init(options: &HubOptions) -> Result<(), Failure> {
     let settings = Settings::load(options)?;
