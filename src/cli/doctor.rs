@@ -36,8 +36,8 @@ fn print(screen: &mut Screen, lines: &[doctor::Line], json: bool) -> Exit {
         let start = Line::new().and(look, mark).plain(format!(" {}  ", table::padded(name, wide)));
         indented(screen, start, wide + 4, &line.verdict.found);
         if let Some(mend) = &line.verdict.mend {
-            let indent = " ".repeat(wide + 4);
-            indented(screen, Line::from(indent).and(Look::Bold, "help: "), wide + 4, mend);
+            // Not folded: commands are copied from it.
+            screen.line(Line::from(" ".repeat(wide + 4)).and(Look::Bold, "help:").plain(format!(" {mend}")));
         }
     }
     screen.note(match (failed, warnings) {
@@ -49,12 +49,11 @@ fn print(screen: &mut Screen, lines: &[doctor::Line], json: bool) -> Exit {
     exit
 }
 
-/// The text behind its beginning; on a terminal, further lines begin in the same column.
-fn indented(screen: &mut Screen, start: Line, indent: usize, text: &str) {
-    let shown = text::safe(text);
-    let taken = start.render(false).len().max(indent);
+/// What was found, behind its beginning; on a terminal, further lines begin in the same column.
+fn indented(screen: &mut Screen, start: Line, indent: usize, found: &str) {
+    let shown = text::safe(found);
     let lines = match screen.width {
-        Some(width) if width > taken + 16 => text::wrapped(&shown, width - taken),
+        Some(width) if width > indent + 16 => text::wrapped(&shown, width - indent),
         _ => vec![shown.into_owned()],
     };
     let mut lines = lines.into_iter();

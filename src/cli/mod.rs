@@ -9,6 +9,7 @@ mod data;
 mod doctor;
 mod effect;
 mod flow;
+mod fold;
 pub mod help;
 mod listing;
 mod man;
@@ -22,6 +23,7 @@ mod role_args;
 mod screen;
 mod table;
 pub mod text;
+mod usage;
 mod version;
 
 use crate::{
@@ -35,7 +37,7 @@ use crate::{
 };
 use args::LowArgs;
 use calls::{Administer, Client, HiArgs, Listing, Role};
-use clap::FromArgMatches as _;
+use clap::{FromArgMatches as _, error::ErrorKind};
 use role_args::OperatorCommand;
 use screen::Screen;
 use std::{ffi::OsString, process::ExitCode};
@@ -44,10 +46,10 @@ use std::{ffi::OsString, process::ExitCode};
 pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut screen = Screen::standard();
     let ended = multicall::expand(words.into_iter().collect(), env::text(env::ARGV0)).and_then(|words| {
-        let parsed = help::command(screen.wide()).try_get_matches_from(words);
+        let parsed = help::command(screen.wide()).try_get_matches_from(&words);
         match parsed.and_then(|matches| LowArgs::from_arg_matches(&matches)) {
             Ok(low) => HiArgs::try_from(low).and_then(|high| act(&mut screen, high)),
-            Err(error) => Ok(typed_wrongly(&error)),
+            Err(error) => not_called(&error, &words),
         }
     });
     screen.flush();
@@ -58,11 +60,16 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
-/// What clap says, which is also `--help` and `--version`.
-fn typed_wrongly(error: &clap::Error) -> Exit {
-    // Nobody is left to be told that the output is closed.
-    drop(error.print());
-    if error.use_stderr() { Exit::Usage } else { Exit::Done }
+/// What is not a call: a wish for help or the version, or a mistake.
+fn not_called(error: &clap::Error, words: &[OsString]) -> Result<Exit, Failure> {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            // Nobody is left to be told that the output is closed.
+            drop(error.print());
+            Ok(if error.use_stderr() { Exit::Usage } else { Exit::Done })
+        }
+        _ => Err(usage::failure(error, words)),
+    }
 }
 
 fn act(screen: &mut Screen, high: HiArgs) -> Result<Exit, Failure> {

@@ -129,8 +129,11 @@ fn keep(home: &Home, token: &Token) -> Result<(), Failure> {
 /// Its credential.
 pub(super) fn token(home: &Home) -> Result<Token, Failure> {
     let help = "remotectl pve-agent install --join STRING";
-    let text = files::read_text(&token_file(home))
-        .map_err(|error| Failure::of("reading the credential", &error).help(help))?;
+    let file = token_file(home);
+    let text =
+        files::read_text_if_there(&file).map_err(|error| Failure::of("reading the credential", &error).help(help))?;
+    let none = || Failure::new(format!("no pve-agent is installed here: there is no {}", file.display())).help(help);
+    let text = text.ok_or_else(none)?;
     serde_json::from_str(&text).map_err(|error| Failure::of("reading the credential", &error).help(help))
 }
 

@@ -14,7 +14,13 @@ use crate::{
     sys::env::{self, Places},
 };
 use login::Place;
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Where a hub that is a service of the machine listens for root.
+const SYSTEM_SOCKET: &str = "/run/remotectl/hub.sock";
 
 /// Which hub a command is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,11 +35,19 @@ pub enum Prefer {
 pub fn connect(prefer: Prefer) -> Result<Hub, Failure> {
     match place(prefer)? {
         Some(place) => Ok(Hub::new(http::Remote::new(&place)?)),
-        None => Err(Failure::new("no hub is known here")
-            .detail(format!("there is no login, and no local hub at {}", socket(&Places::find()).display()))
-            .help("`remotectl login STRING`, with what `remotectl hub operator add NAME` prints on the hub's machine")
-            .exit(Exit::Unreachable)),
+        None => Err(nowhere()),
     }
+}
+
+fn nowhere() -> Failure {
+    let failure = Failure::new("no hub is known here").exit(Exit::Unreachable);
+    let failure =
+        failure.detail(format!("there is no login, and no local hub at {}", socket(&Places::find()).display()));
+    failure.help(if !env::is_root() && Path::new(SYSTEM_SOCKET).exists() {
+        "the hub of this machine is for root: `sudo remotectl …`"
+    } else {
+        "`remotectl login STRING`, with what `remotectl hub operator add NAME` prints on the hub's machine"
+    })
 }
 
 /// Where `connect` would go; `None` where no hub is known.
@@ -50,7 +64,7 @@ pub fn place(prefer: Prefer) -> Result<Option<Place>, Failure> {
     })
 }
 
-fn socket(places: &Places) -> std::path::PathBuf {
+fn socket(places: &Places) -> PathBuf {
     places.run.join("hub.sock")
 }
 
