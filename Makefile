@@ -16,6 +16,18 @@ LAB_EXE := $(abspath $(TARGET_DIR))/$(STATIC)/dev-release/remotectl
 # What benches measure; `make dist bench BENCH_EXE=dist/remotectl-x86_64-unknown-linux-musl` measures what is shipped.
 BENCH_EXE ?= $(LAB_EXE)
 
+# The tests that need neither root nor containers, a file of tests/ each.
+QUICK := \
+	catalogue \
+	cli \
+	face \
+	floors \
+	hostile \
+	install_sh \
+	nl \
+	protocol \
+	simulator
+
 .PHONY: help check test lab bench dist dist-check static demo fmt
 
 help:
@@ -24,7 +36,7 @@ help:
 check: ## formatting, clippy, quick tests
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
-	$(CARGO) $(RUNNER) --locked --lib --bins --test floors --test catalogue --test cli --test nl --test protocol --test hostile --test simulator --test install_sh
+	$(CARGO) $(RUNNER) --locked --lib --bins $(QUICK:%=--test %)
 
 test: check lab ## everything that this machine can run
 

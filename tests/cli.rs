@@ -62,148 +62,6 @@ fn run(words: &[&str]) -> Ended {
 }
 
 #[test]
-fn the_help_shows_every_command() {
-    let help = run(&["--help"]);
-    assert_eq!(help.code, 0);
-    insta::assert_snapshot!(help.out, @r#"
-    An AI-powered remote control for Proxmox VE, with agents that deploy themselves
-
-    Usage: remotectl <COMMAND>
-
-    Commands:
-      ask          Plans a sentence, asks where it must, carries it out and answers
-      plan         Shows what would be done; nothing is done
-      run          Carries out one operation without language, under the same policy
-      guests       Lists containers and virtual machines, and which of them have an agent
-      nodes        Lists the Proxmox nodes
-      agents       Lists the agents that the hub knows
-      deploy       Installs the agent into guests, or the pve-agent onto nodes
-      remove       Takes the agent out of guests and nodes again
-      approve      Says yes to a plan and carries it out
-      deny         Says no to a plan
-      cancel       Stops a plan that is under way
-      show         Shows a plan with its results
-      history      Lists the plans of late, newest first
-      login        Keeps the way to a hub, from the string that `hub operator add` prints there
-      logout       Forgets the hub again
-      hub          The hub: planner, policy, plans, and the agents' counterpart
-      agent        The agent of a container, virtual machine or node
-      pve-agent    The agent of a Proxmox node
-      completions  Prints a completion script
-      version      Prints the version
-
-    Options:
-      -h, --help     Print help
-      -V, --version  Print version
-
-    Examples:
-      remotectl ask "restart the web server"
-      remotectl guests tag=web
-      remotectl run service.status ct/118 service=nginx
-    "#);
-}
-
-#[test]
-fn every_command_explains_itself_with_an_example() {
-    let commands = "ask plan run guests nodes agents deploy remove approve deny cancel show history login logout completions version \
-        hub/serve hub/init hub/install hub/check hub/join-token hub/operator hub/operator/add hub/operator/list hub/operator/remove \
-        agent/run agent/once agent/install agent/uninstall agent/status agent/probe \
-        pve-agent/run pve-agent/install pve-agent/uninstall pve-agent/status pve-agent/probe";
-    for command in commands.split_whitespace() {
-        let words: Vec<&str> = command.split('/').chain(["--help"]).collect();
-        let help = run(&words);
-        assert_eq!(help.code, 0, "{command}: {}", help.err);
-        let example = format!("  remotectl {}", command.replace('/', " "));
-        let piped = format!("| remotectl {}", command.replace('/', " "));
-        assert!(help.out.contains("Example"), "{command} has no example:\n{}", help.out);
-        assert!(help.out.contains(&example) || help.out.contains(&piped), "{command}:\n{}", help.out);
-    }
-}
-
-#[test]
-fn the_help_of_what_is_typed_most() {
-    insta::assert_snapshot!(run(&["ask", "--help"]).out, @r#"
-    Plans a sentence, asks where it must, carries it out and answers
-
-    Usage: remotectl ask [OPTIONS] <TEXT>...
-
-    Arguments:
-      <TEXT>...
-              The sentence
-
-    Options:
-          --dry-run
-              Only show the plan; it is not kept
-
-      -y, --yes
-              Do not ask: carry out whatever is not critical
-
-          --confirm <NAME>
-              The name of what a critical plan destroys, in place of typing it when asked
-
-          --conversation <ID>
-              The conversation that the sentence belongs to
-
-          --planner <PLANNER>
-              Who plans
-
-              Possible values:
-              - auto:    The grammar where it understands, else the model
-              - grammar: The built-in grammar: no network, no model
-              - model:   The language model
-
-          --json
-              Print one JSON object
-
-      -h, --help
-              Print help (see a summary with '-h')
-
-    Example:
-      remotectl ask "deploy the agent to all Ubuntu containers"
-    "#);
-    insta::assert_snapshot!(run(&["run", "--help"]).out, @r#"
-    Carries out one operation without language, under the same policy
-
-    Usage: remotectl run [OPTIONS] <OPERATION> <SELECTOR> [KEY=VALUE]...
-
-    Arguments:
-      <OPERATION>     The operation's name, such as service.restart
-      <SELECTOR>      A target (ct/118), several with commas, or a selector (tag=web and type=ct)
-      [KEY=VALUE]...  The operation's arguments
-
-    Options:
-          --dry-run         Only show the plan; it is not kept
-      -y, --yes             Do not ask: carry out whatever is not critical
-          --confirm <NAME>  The name of what a critical plan destroys, in place of typing it when asked
-          --json            Print one JSON object
-      -h, --help            Print help
-
-    Examples:
-      remotectl run service.restart ct/118 service=nginx
-      remotectl run exec.run "tag=web and type=ct" command="df -h /"
-    "#);
-    insta::assert_snapshot!(run(&["agent", "install", "--help"]).out, @"
-    Installs the agent as a service of this machine
-
-    Usage: remotectl agent install [OPTIONS]
-
-    Options:
-          --join <STRING>    The join string that `remotectl hub join-token` prints
-          --hub <HOST:PORT>  An address of the hub to try before those of the join string; may be
-                             repeated
-          --no-service       Join, but install no service: `run` it under a supervisor of your own
-          --no-start         Do everything but start it, and print its public key
-          --finish           Only start what --no-start has installed, and wait
-          --wait <SECONDS>   How many seconds to wait for the hub's first answer [default: 30]
-          --json             Print JSON
-      -h, --help             Print help
-
-    Example:
-      remotectl agent install --join rctl1.eyJhZGRyZXNzZXMi…
-    ");
-}
-
-#[test]
 fn a_wrong_call_is_exit_2_and_says_what_is_right() {
     for words in [
         &[][..],
@@ -248,15 +106,6 @@ fn a_wrong_call_is_exit_2_and_says_what_is_right() {
     error: installing an agent: which hub is it for?
     help: --join STRING, with what `remotectl hub join-token` prints on the hub's machine
     ");
-    insta::assert_snapshot!(run(&["hub", "join-token", "--role", "king"]).whole(), @"
-    exit 2
-    -- out
-    -- err
-    error: invalid value 'king' for '--role <ROLE>'
-      [possible values: agent, pve-agent]
-
-    For more information, try '--help'.
-    ");
 }
 
 #[test]
@@ -281,10 +130,10 @@ fn without_a_hub_it_says_so() {
     help: is it running? `systemctl status remotectl-hub`, or `remotectl hub serve`
     ");
     insta::assert_snapshot!(home.run(&["login", "rctl1.oops"]).whole(), @"
-    exit 1
+    exit 2
     -- out
     -- err
-    error: logging in: that is not a join string: expected value at line 1 column 1
+    error: logging in: that is not a join string: it is cut or mistyped (expected value at line 1 column 1)
     help: `remotectl hub operator add NAME` on the hub's machine prints a whole one
     ");
 }
@@ -326,6 +175,7 @@ fn questions_and_refusals_have_their_own_exit_codes() {
     -- err
     error: no guest or node is called billing-db
       closest: blog, win-build, jellyfin
+    help: the inventory file names them all
     ");
 }
 

@@ -4,7 +4,10 @@ use super::role_args::{AgentCommand, HubCommand, PveAgentCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
-/// An AI-powered remote control for Proxmox VE, with agents that deploy themselves.
+/// An AI-powered remote control for Proxmox VE, with agents that deploy themselves
+///
+/// You type what you want; the hub turns it into a plan, weighs its risk, asks where it must, and carries it out through
+/// agents that it has put into your containers itself.
 #[derive(Debug, Parser)]
 #[command(
     name = "remotectl",
@@ -12,7 +15,8 @@ use std::path::PathBuf;
     disable_help_subcommand = true,
     subcommand_required = true,
     arg_required_else_help = true,
-    after_help = "Examples:\n  remotectl ask \"restart the web server\"\n  remotectl guests tag=web\n  remotectl run service.status ct/118 service=nginx"
+    after_help = "Examples:\n  remotectl ask \"restart the web server\"\n  remotectl guests tag=web\n  remotectl run service.status ct/118 service=nginx",
+    after_long_help = "Examples:\n  remotectl ask \"restart the web server\"\n  remotectl guests tag=web\n  remotectl run service.status ct/118 service=nginx\n\nExit codes:\n  0  done                    4  a question back\n  1  failed                  5  refused\n  2  called wrongly          6  the hub does not answer\n  3  not confirmed           7  partly failed"
 )]
 pub struct LowArgs {
     /// What to do.
@@ -24,20 +28,33 @@ pub struct LowArgs {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Plans a sentence, asks where it must, carries it out and answers
+    ///
+    /// What only reads is done at once; what changes something is shown first, and from risk high on waits for your yes.
+    /// A sentence that may mean several things is answered with a question (exit code 4).
     #[command(after_help = "Example:\n  remotectl ask \"deploy the agent to all Ubuntu containers\"")]
     Ask(AskArgs),
     /// Shows what would be done; nothing is done
+    ///
+    /// With --inventory it needs no hub: a file of JSON with nodes, storages and guests takes its place.
     #[command(
         after_help = "Examples:\n  remotectl plan \"restart the web server\"\n  remotectl plan --inventory homelab.json --json \"stop nginx on web-staging\""
     )]
     Plan(PlanArgs),
     /// Carries out one operation without language, under the same policy
+    ///
+    /// OPERATION is a name of the catalogue, SELECTOR says on what: a target (ct/118, vm/201, node/pve1), several with
+    /// commas, or words such as `tag=web and type=ct and not name=blog`.
     #[command(
         after_help = "Examples:\n  remotectl run service.restart ct/118 service=nginx\n  remotectl run exec.run \"tag=web and type=ct\" command=\"df -h /\""
     )]
     Run(RunArgs),
     /// Lists containers and virtual machines, and which of them have an agent
-    #[command(after_help = "Example:\n  remotectl guests \"tag=web and not node=pve3\"")]
+    ///
+    /// A selector is made of name, vmid, type, node, tag, pool, os, family, status, agent, service and template, with
+    /// `and`, `or`, `not` and parentheses; names take * as in name=web-*.
+    #[command(
+        after_help = "Examples:\n  remotectl guests\n  remotectl guests \"tag=web and not node=pve3\"\n  remotectl guests agent=no --json"
+    )]
     Guests(ListArgs),
     /// Lists the Proxmox nodes
     #[command(after_help = "Example:\n  remotectl nodes")]
@@ -82,11 +99,26 @@ pub enum Command {
     #[command(name = "pve-agent", subcommand, after_help = "Example:\n  remotectl pve-agent status")]
     PveAgent(PveAgentCommand),
     /// Prints a completion script
-    #[command(after_help = "Example:\n  remotectl completions bash > /etc/bash_completion.d/remotectl")]
+    #[command(
+        after_help = "Examples:\n  remotectl completions bash > /etc/bash_completion.d/remotectl\n  remotectl completions zsh > /usr/share/zsh/site-functions/_remotectl\n  remotectl completions fish > ~/.config/fish/completions/remotectl.fish"
+    )]
     Completions {
         /// For which shell.
         shell: Shell,
     },
+    /// Prints the manual page, or writes those of all commands into a directory
+    #[command(after_help = "Examples:\n  remotectl man | man -l -\n  remotectl man /usr/local/share/man/man1")]
+    Man {
+        /// Where the pages go: remotectl.1, remotectl-ask.1, …; it is made where it is not there.
+        directory: Option<PathBuf>,
+    },
+    /// Looks for what could be wrong here, and says how to mend it
+    ///
+    /// Looks at the hub, its certificate, clock and database, at the agents, at this machine's services and disk, and on a
+    /// Proxmox node at the pve-agent's rights. Nothing is changed. No check takes longer than 2 s. Exit code 1 where
+    /// something failed.
+    #[command(after_help = "Example:\n  remotectl doctor")]
+    Doctor(JsonArgs),
     /// Prints the version
     #[command(after_help = "Example:\n  remotectl version --json")]
     Version(JsonArgs),
@@ -179,7 +211,8 @@ pub struct PlanArgs {
 /// `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The operation's name, such as service.restart.
+    /// The operation's name, such as service.restart; --help lists them all.
+    #[arg(value_parser = super::operation::Name, hide_possible_values = true)]
     pub operation: String,
     /// A target (ct/118), several with commas, or a selector (tag=web and type=ct).
     pub selector: String,

@@ -43,6 +43,13 @@ pub enum HiArgs {
     Logout,
     /// Printing a completion script.
     Completions(Shell),
+    /// Printing the manual page, or writing all of them.
+    Man(Option<PathBuf>),
+    /// Looking for what is wrong.
+    Doctor {
+        /// As JSON.
+        json: bool,
+    },
     /// Printing the version.
     Version {
         /// As JSON.
@@ -133,7 +140,7 @@ impl TryFrom<LowArgs> for HiArgs {
         let list = |listing, args: ListArgs| Self::Client(Client::List(listing, args.selector.join(" "), args.json));
         Ok(match low.command {
             Command::Plan(args) => plan(args)?,
-            Command::Ask(args) => Self::Client(ask(args)),
+            Command::Ask(args) => Self::Client(ask(args)?),
             Command::Run(args) => Self::Client(run(args)?),
             Command::Deploy(args) => Self::Client(select("agent.deploy", args)),
             Command::Remove(args) => Self::Client(select("agent.remove", args)),
@@ -151,13 +158,24 @@ impl TryFrom<LowArgs> for HiArgs {
             Command::Agent(command) => Self::Role(agent(command)?),
             Command::PveAgent(command) => Self::Role(pve_agent(command)?),
             Command::Completions { shell } => Self::Completions(shell),
+            Command::Man { directory } => Self::Man(directory),
+            Command::Doctor(args) => Self::Doctor { json: args.json },
             Command::Version(args) => Self::Version { json: args.json },
         })
     }
 }
 
+/// The words of a sentence, which may be typed with quotes or without.
+fn sentence(words: &[String]) -> Result<String, Failure> {
+    let text = words.join(" ");
+    if text.trim().is_empty() {
+        return Err(Failure::usage("the sentence is empty").help("such as `remotectl ask \"restart the web server\"`"));
+    }
+    Ok(text)
+}
+
 fn plan(args: PlanArgs) -> Result<HiArgs, Failure> {
-    let text = args.text.join(" ");
+    let text = if args.batch { String::new() } else { sentence(&args.text)? };
     match args.inventory {
         Some(_) if args.planner == Some(PlannerChoice::Model) => {
             Err(Failure::usage("planning without a hub knows no language model")
@@ -173,15 +191,15 @@ fn plan(args: PlanArgs) -> Result<HiArgs, Failure> {
     }
 }
 
-fn ask(args: AskArgs) -> Client {
+fn ask(args: AskArgs) -> Result<Client, Failure> {
     let request = PlanRequest {
-        text: Some(args.text.join(" ")),
+        text: Some(sentence(&args.text)?),
         planner: planner(args.planner),
         conversation: args.conversation,
         dry_run: args.dry_run,
         run: None,
     };
-    Client::Ask(request, Consent { yes: args.yes.yes, typed: args.yes.confirm }, args.json)
+    Ok(Client::Ask(request, Consent { yes: args.yes.yes, typed: args.yes.confirm }, args.json))
 }
 
 fn run(args: RunArgs) -> Result<Client, Failure> {

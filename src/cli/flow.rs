@@ -104,6 +104,12 @@ pub fn answer(screen: &mut Screen, answer: &Answer, book: &Book, hub: Option<&Hu
                 let mut clauses = reason.split("; ");
                 let mut failure = Failure::new(clauses.next().unwrap_or_default());
                 failure.details = clauses.map(str::to_owned).collect();
+                let unknown_name = failure.details.iter().any(|detail| detail.starts_with("closest"));
+                failure.help = Some(match (unknown_name, hub) {
+                    (true, Some(_)) => "`remotectl guests` lists them all".to_owned(),
+                    (true, None) => "the inventory file names them all".to_owned(),
+                    (false, _) => "`remotectl run --help` lists what can be done".to_owned(),
+                });
                 screen.failure(&failure);
             }
             Exit::Refused

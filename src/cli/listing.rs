@@ -223,3 +223,6 @@ fn ago(seconds: u64) -> String {
         _ => format!("{} d", seconds / 86_400),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,10 +4,15 @@ mod admin;
 pub mod args;
 mod book;
 mod calls;
+mod completions;
 mod data;
+mod doctor;
 mod effect;
 mod flow;
+mod fold;
+pub mod help;
 mod listing;
+mod man;
 mod multicall;
 mod offline;
 mod operation;
@@ -18,6 +23,8 @@ mod role_args;
 mod screen;
 mod table;
 pub mod text;
+mod usage;
+mod version;
 
 use crate::{
     model::{Exit, Failure},
@@ -28,9 +35,9 @@ use crate::{
     },
     sys::env,
 };
-use args::{LowArgs, Shell};
+use args::LowArgs;
 use calls::{Administer, Client, HiArgs, Listing, Role};
-use clap::{CommandFactory as _, Parser as _};
+use clap::{FromArgMatches as _, error::ErrorKind};
 use role_args::OperatorCommand;
 use screen::Screen;
 use std::{ffi::OsString, process::ExitCode};
@@ -43,9 +50,10 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         return end(screen, be(role).map(|()| Exit::Done));
     }
     let ended = multicall::expand(words.into_iter().collect(), env::text(env::ARGV0)).and_then(|words| {
-        match LowArgs::try_parse_from(words) {
+        let parsed = help::command(screen.wide()).try_get_matches_from(&words);
+        match parsed.and_then(|matches| LowArgs::from_arg_matches(&matches)) {
             Ok(low) => HiArgs::try_from(low).and_then(|high| act(&mut screen, high)),
-            Err(error) => Ok(typed_wrongly(&error)),
+            Err(error) => not_called(&error, &words),
         }
     });
     end(screen, ended)
@@ -71,11 +79,16 @@ fn end(mut screen: Screen, ended: Result<Exit, Failure>) -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
-/// What clap says, which is also `--help` and `--version`.
-fn typed_wrongly(error: &clap::Error) -> Exit {
-    // Nobody is left to be told that the output is closed.
-    drop(error.print());
-    if error.use_stderr() { Exit::Usage } else { Exit::Done }
+/// What is not a call: a wish for help or the version, or a mistake.
+fn not_called(error: &clap::Error, words: &[OsString]) -> Result<Exit, Failure> {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            // Nobody is left to be told that the output is closed.
+            drop(error.print());
+            Ok(if error.use_stderr() { Exit::Usage } else { Exit::Done })
+        }
+        _ => Err(usage::failure(error, words)),
+    }
 }
 
 fn act(screen: &mut Screen, high: HiArgs) -> Result<Exit, Failure> {
@@ -93,11 +106,13 @@ fn act(screen: &mut Screen, high: HiArgs) -> Result<Exit, Failure> {
         HiArgs::Login(string) => admin::login(screen, &string, client::connect_to),
         HiArgs::Logout => admin::logout(screen),
         HiArgs::Completions(shell) => {
-            screen.block(&completions(shell));
+            screen.block(&completions::script(shell));
             Ok(Exit::Done)
         }
+        HiArgs::Man(directory) => man::man(screen, directory.as_deref()),
+        HiArgs::Doctor { json } => Ok(doctor::doctor(screen, json)),
         HiArgs::Version { json } => {
-            version(screen, json);
+            version::version(screen, json);
             Ok(Exit::Done)
         }
     }
@@ -160,26 +175,5 @@ fn be(role: Role) -> Result<(), Failure> {
         Role::PveAgentUninstall(purge) => pve_agent::uninstall(purge),
         Role::PveAgentStatus(json) => pve_agent::status(json),
         Role::PveAgentProbe(json) => pve_agent::probe(json),
-    }
-}
-
-fn completions(shell: Shell) -> String {
-    let shell = match shell {
-        Shell::Bash => clap_complete::Shell::Bash,
-        Shell::Zsh => clap_complete::Shell::Zsh,
-        Shell::Fish => clap_complete::Shell::Fish,
-    };
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut LowArgs::command(), "remotectl", &mut script);
-    String::from_utf8_lossy(&script).into_owned()
-}
-
-fn version(screen: &mut Screen, json: bool) {
-    let version = env!("CARGO_PKG_VERSION");
-    let target = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
-    if json {
-        screen.json(&serde_json::json!({"version": version, "target": target, "protocol": crate::link::PROTOCOL}));
-    } else {
-        screen.line(format!("remotectl {version} ({target}, protocol {})", crate::link::PROTOCOL));
     }
 }

@@ -2,6 +2,30 @@
 
 use super::args::RunArgs;
 use crate::model::{Failure, Op, catalogue, messages::RunRequest};
+use clap::{
+    Arg, Command,
+    builder::{PossibleValue, TypedValueParser},
+};
+use std::ffi::OsStr;
+
+/// The names of operations, for completions. Any text passes: `request` knows better than clap what to say about a wrong one.
+#[derive(Debug, Clone, Copy)]
+pub struct Name;
+
+impl TypedValueParser for Name {
+    type Value = String;
+
+    fn parse_ref(&self, _: &Command, _: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
+        Ok(value.to_string_lossy().into_owned())
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let value = |(name, _): &(&'static str, _)| {
+            PossibleValue::new(*name).help(catalogue::spec(name).map_or("", |spec| spec.doc.as_str()))
+        };
+        Some(Box::new(Op::ALL.iter().map(value)))
+    }
+}
 
 /// The request that was typed, or what is wrong with it and what the operation takes.
 pub fn request(args: &RunArgs) -> Result<RunRequest, Failure> {
@@ -39,7 +63,8 @@ fn unknown_operation(name: &str) -> Failure {
     failure.help(format!("operations are written GROUP.VERB; the groups are {}", groups.join(", ")))
 }
 
-fn takes(spec: &catalogue::Spec) -> String {
+/// `service=STRING [lines=INTEGER]`.
+pub fn takes(spec: &catalogue::Spec) -> String {
     let one = |arg: &catalogue::ArgSpec| {
         let text = format!("{}={}", arg.name, arg.kind.to_uppercase().replace(' ', "-"));
         if arg.optional { format!("[{text}]") } else { text }

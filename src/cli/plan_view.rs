@@ -39,7 +39,7 @@ pub fn plan(view: &PlanView, book: &Book, full: bool) -> Vec<Line> {
     if full {
         lines.push(Line::from(format!("  plan {} by {}, digest {}", view.id, view.planner, view.digest)));
     }
-    lines
+    lines.into_iter().map(Line::folding).collect()
 }
 
 /// The help of a plan's findings, each once.
@@ -55,7 +55,7 @@ pub fn helps(findings: &[Finding]) -> Vec<String> {
 
 /// A question with what it might have meant.
 pub fn question(screen: &mut Screen, question: &str, candidates: &[Target], book: &Book) {
-    screen.line(Line::new().and(Look::Bold, question));
+    screen.line(Line::new().and(Look::Bold, question).folding());
     let wide = candidates.iter().map(|target| table::width(&book.label(target))).max().unwrap_or_default();
     for (index, target) in candidates.iter().enumerate() {
         let label = table::padded(&book.label(target), wide);

@@ -202,7 +202,11 @@ pub fn line(result: &TargetResult, label: &str, wide: usize) -> Line {
         (state, summary) => format!("{state}: {summary}"),
     };
     let took = if result.took_ms == 0 { String::new() } else { format!("    {}", seconds(result.took_ms)) };
-    Line::from("  ").and(look, mark).plain(format!(" {}    {summary}", table::padded(label, wide))).and(Look::Dim, took)
+    Line::from("  ")
+        .and(look, mark)
+        .plain(format!(" {}    {summary}", table::padded(label, wide)))
+        .and(Look::Dim, took)
+        .folding()
 }
 
 /// `12 ms`, `1.4 s`, `3 min 20 s`.

@@ -1,12 +1,13 @@
 //! What the program writes to and asks on. Results go to standard output, all else to standard error; every span of text
 //! is made safe here, so that nothing that a guest or a model wrote reaches a terminal raw.
 
-use super::{table::Table, text};
+use super::{fold, table::Table, text};
 use crate::{model::Failure, sys::env};
 use serde::Serialize;
 use std::{
     borrow::Cow,
     io::{self, BufRead, BufReader, IsTerminal as _, Write},
+    os::fd::{AsFd as _, BorrowedFd},
 };
 
 /// How a span looks; every line reads the same without it.
@@ -41,7 +42,10 @@ impl Look {
 
 /// A line made of spans.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Line(Vec<(Look, String)>);
+pub struct Line {
+    spans: Vec<(Look, String)>,
+    folds: bool,
+}
 
 impl Line {
     /// An empty line.
@@ -52,7 +56,7 @@ impl Line {
     /// With a further span.
     #[must_use]
     pub fn and(mut self, look: Look, text: impl Into<String>) -> Self {
-        self.0.push((look, text.into()));
+        self.spans.push((look, text.into()));
         self
     }
 
@@ -62,10 +66,30 @@ impl Line {
         self.and(Look::Plain, text)
     }
 
+    /// As one that is broken where the terminal is narrower: for what this program says, not for what it passes on.
+    #[must_use]
+    pub fn folding(self) -> Self {
+        Self { folds: true, ..self }
+    }
+
+    /// The lines that it takes on a terminal of that width.
+    fn folded(&self, width: Option<usize>) -> Vec<Cow<'_, Self>> {
+        let Some(width) = width.filter(|_| self.folds) else { return vec![Cow::Borrowed(self)] };
+        let letters = |(look, span): &(Look, String)| text::safe(span).chars().map(|letter| (*look, letter)).collect();
+        let letters: Vec<fold::Letter> = self.spans.iter().map(letters).collect::<Vec<Vec<_>>>().concat();
+        fold::fold(&letters, width).iter().map(|line| Cow::Owned(Self::of(line))).collect()
+    }
+
+    fn of(letters: &[fold::Letter]) -> Self {
+        let same = letters.chunk_by(|one, next| one.0 == next.0);
+        let spans = same.map(|same| (same[0].0, same.iter().map(|letter| letter.1).collect())).collect();
+        Self { spans, folds: false }
+    }
+
     /// The line as it is written, safe, without its end.
     pub fn render(&self, colour: bool) -> String {
         let mut line = String::new();
-        for (look, span) in &self.0 {
+        for (look, span) in &self.spans {
             let span = text::safe(span);
             if colour && *look != Look::Plain && !span.is_empty() {
                 line.extend([look.code(), &span, "\u{1b}[0m"]);
@@ -100,6 +124,8 @@ pub struct Screen {
     pub live: bool,
     /// The width of the terminal that is standard output; `None` where it is none.
     pub width: Option<usize>,
+    /// The width of the terminal that is standard error.
+    pub err_width: Option<usize>,
     closed: bool,
 }
 
@@ -107,15 +133,21 @@ impl Screen {
     /// The process's own.
     pub fn standard() -> Self {
         let (out, err) = (io::stdout(), io::stderr());
-        let colourful = env::text(env::NO_COLOR).is_none() && env::text("TERM").as_deref() != Some("dumb");
+        // A terminal that does not say what it is may be anything.
+        let able = env::text(env::TERM).is_some_and(|term| term != "dumb");
+        let colourful = able && env::text(env::NO_COLOR).is_none();
         let (out_terminal, err_terminal) = (out.is_terminal(), err.is_terminal());
-        let width = out_terminal.then(|| rustix::termios::tcgetwinsize(&out).ok()).flatten();
+        let width = |terminal: bool, of: BorrowedFd| {
+            let size = terminal.then(|| rustix::termios::tcgetwinsize(of).ok()).flatten();
+            size.map(|size| usize::from(size.ws_col)).filter(|width| *width > 0)
+        };
         Self {
             out_colour: colourful && out_terminal,
             err_colour: colourful && err_terminal,
             interactive: err_terminal && io::stdin().is_terminal(),
-            live: err_terminal,
-            width: width.map(|size| usize::from(size.ws_col)).filter(|width| *width > 0),
+            live: able && err_terminal,
+            width: width(out_terminal, out.as_fd()),
+            err_width: width(err_terminal, err.as_fd()),
             out: Box::new(io::BufWriter::new(out)),
             err: Box::new(err),
             input: Box::new(BufReader::new(io::stdin())),
@@ -135,14 +167,21 @@ impl Screen {
             interactive: false,
             live: false,
             width: None,
+            err_width: None,
             closed: false,
         }
     }
 
+    /// How wide a terminal is that somebody reads at, on either output.
+    pub fn wide(&self) -> Option<usize> {
+        self.width.or(self.err_width)
+    }
+
     /// A line of the result.
     pub fn line(&mut self, line: impl Into<Line>) {
-        let line = line.into().render(self.out_colour);
-        self.write(&line, "\n");
+        for line in line.into().folded(self.width) {
+            self.write(&line.render(self.out_colour), "\n");
+        }
     }
 
     /// A table of the result, as wide as the terminal.
@@ -177,9 +216,10 @@ impl Screen {
     /// A line beside the result.
     pub fn note(&mut self, line: impl Into<Line>) {
         self.flush();
-        let line = line.into().render(self.err_colour);
-        // Nobody is left to be told that standard error is closed.
-        drop(writeln!(self.err, "{line}"));
+        for line in line.into().folded(self.err_width) {
+            // Nobody is left to be told that standard error is closed.
+            drop(writeln!(self.err, "{}", line.render(self.err_colour)));
+        }
     }
 
     /// `error: …`, its details, and what to do next.

@@ -8,8 +8,10 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 const GAP: usize = 4;
 /// The gap of a narrow terminal.
 const NARROW_GAP: usize = 2;
-/// No column is cut below this width.
+/// No column is cut below this width, nor below its heading's, before a less important one goes.
 const LEAST: usize = 8;
+/// A column as wide as this is legible, however long its longest cell.
+const LEGIBLE: usize = 20;
 
 /// A column: its heading, and how soon it goes when room gets scarce (0 stays to the last).
 pub type Column<'a> = (&'a str, u8);
@@ -63,8 +65,17 @@ impl Table {
         cells.chain([self.columns[index].0.width()]).max().unwrap_or_default()
     }
 
+    /// The width when every column is cut as far as it may be.
+    fn least(&self, shown: &[(usize, usize)], gap: usize) -> usize {
+        let cut = |(index, wide): &(usize, usize)| {
+            let legible = (wide * 2 / 3).min(LEGIBLE).max(LEAST).max(self.columns[*index].0.width());
+            (*index, legible.min(*wide))
+        };
+        total(&shown.iter().map(cut).collect::<Vec<_>>(), gap)
+    }
+
     fn fit(&self, shown: &mut Vec<(usize, usize)>, gap: usize, width: usize) {
-        while shown.len() > 1 && least(shown, gap) > width {
+        while shown.len() > 1 && self.least(shown, gap) > width {
             let importance = |(index, _): &(usize, usize)| self.columns[*index].1;
             let Some(out) =
                 shown.iter().rposition(|column| Some(importance(column)) == shown.iter().map(importance).max())
@@ -74,7 +85,9 @@ impl Table {
             shown.remove(out);
         }
         while total(shown, gap) > width {
-            let Some(widest) = shown.iter_mut().max_by_key(|(_, wide)| *wide).filter(|(_, wide)| *wide > 1) else {
+            // A heading is cut last.
+            let spare = |(index, wide): &(usize, usize)| (*wide > self.columns[*index].0.width(), *wide);
+            let Some(widest) = shown.iter_mut().max_by_key(|column| spare(column)).filter(|(_, wide)| *wide > 1) else {
                 break;
             };
             widest.1 -= 1;
@@ -84,13 +97,6 @@ impl Table {
 
 fn total(shown: &[(usize, usize)], gap: usize) -> usize {
     shown.iter().map(|(_, wide)| wide).sum::<usize>() + gap * shown.len().saturating_sub(1)
-}
-
-/// The width when every column is cut as far as it may be.
-fn least(shown: &[(usize, usize)], gap: usize) -> usize {
-    let cut: Vec<(usize, usize)> =
-        shown.iter().map(|(index, wide)| (*index, (*wide).min(LEAST.max(wide * 2 / 3)))).collect();
-    total(&cut, gap)
 }
 
 fn draw(cells: &[String], shown: &[(usize, usize)], gap: usize) -> String {

@@ -2,6 +2,7 @@
 //! moves no cursor, sets no title, hides and reorders nothing. Every printer goes through here.
 
 use std::borrow::Cow;
+use unicode_width::UnicodeWidthStr as _;
 
 /// One line: control characters and bidi overrides taken out, ends of lines and tabs turned into spaces.
 pub fn safe(text: &str) -> Cow<'_, str> {
@@ -50,6 +51,23 @@ pub fn json(serialised: &str) -> Cow<'_, str> {
     Cow::Owned(clean)
 }
 
+/// The text in lines of at most so many columns, broken at spaces; a word that is longer has a line of its own. At least
+/// one line.
+pub fn wrapped(text: &str, wide: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().expect("there is one from the beginning");
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.width() + 1 + word.width() <= wide {
+            line.extend([" ", word]);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
 type Letters<'a> = std::iter::Peekable<std::str::Chars<'a>>;
 
 /// `ESC [`, parameters, one final letter.
@@ -96,6 +114,14 @@ mod tests {
         assert_eq!(safe("\u{9b}31mred\u{85}"), "red");
         assert_eq!(block("\u{1b}[1;31mred\u{1b}[0m\n\tx\ry"), "red\n\tx\ny");
         assert_eq!(safe("\u{1b}[111111111111111111111111111111111111111111visible"), "1111111111visible");
+    }
+
+    #[test]
+    fn lines_break_at_spaces_alone() {
+        assert_eq!(wrapped("one two  three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("日本 日本", 8), ["日本", "日本"]);
+        assert_eq!(wrapped("a incomprehensible b", 5), ["a", "incomprehensible", "b"]);
+        assert_eq!(wrapped("", 5), [""]);
     }
 
     #[test]

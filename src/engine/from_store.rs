@@ -4,6 +4,11 @@ use super::Engine;
 use crate::model::{Inventory, Op, Outcome, Target, inventory::AgentInfo, target::What};
 use serde_json::json;
 
+/// Whether the hub can answer the operation of that name.
+pub fn can(name: &str) -> bool {
+    matches!(name, "guest.list" | "node.list" | "cluster.status" | "storage.list" | "agent.check")
+}
+
 impl Engine {
     /// Answers one.
     pub(super) fn answer(&self, op: &Op, target: &Target, inventory: &Inventory) -> Outcome {

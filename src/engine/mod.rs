@@ -2,6 +2,7 @@
 
 pub mod approved;
 pub mod asking;
+mod built;
 pub mod deciding;
 pub mod delivery;
 pub mod executor;
@@ -11,6 +12,8 @@ pub mod overview;
 pub mod planning;
 pub mod roster;
 pub mod seal;
+
+pub use built::is_built;
 
 use crate::{
     link::{join::Pointer, keys::SigningKey},

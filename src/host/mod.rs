@@ -16,6 +16,7 @@ mod text;
 
 pub use facts::facts;
 pub use machine::Machine;
+pub use text::amount;
 
 use crate::model::{Op, Outcome, catalogue};
 

@@ -64,7 +64,8 @@ impl FromStr for Pointer {
         let error = |why: &str| PointerError(why.to_owned());
         let encoded = text.trim().strip_prefix(PREFIX).ok_or_else(|| error("it does not begin with `rctl1.`"))?;
         let json = BASE64.decode(encoded).map_err(|_| error("it is cut or mistyped (not base64url)"))?;
-        let pointer: Self = serde_json::from_slice(&json).map_err(|cause| PointerError(cause.to_string()))?;
+        let pointer: Self =
+            serde_json::from_slice(&json).map_err(|cause| PointerError(format!("it is cut or mistyped ({cause})")))?;
         if pointer.addresses.is_empty() {
             return Err(error("it names no address"));
         }

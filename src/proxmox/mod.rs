@@ -14,6 +14,7 @@ mod lenient;
 mod nodes;
 mod perform;
 mod resources;
+pub mod rights;
 pub mod tasks;
 pub mod upid;
 pub mod wire;
@@ -21,7 +22,7 @@ pub mod wire;
 pub use client::{Access, Client, Token, Verify};
 pub use error::ApiError;
 pub use inventory::{Known, inventory};
-pub use perform::perform;
+pub use perform::{can, perform};
 pub use upid::Upid;
 
 #[cfg(test)]

@@ -29,6 +29,20 @@ const MARGIN: Duration = Duration::from_secs(15);
 /// How long a guest under HA is waited for after its request.
 const HA_GRACE: Duration = Duration::from_mins(2);
 
+/// Whether `perform` can do the operation of that name.
+pub fn can(name: &str) -> bool {
+    matches!(
+        name,
+        "guest.status"
+            | "guest.start"
+            | "guest.shutdown"
+            | "guest.stop"
+            | "guest.reboot"
+            | "node.status"
+            | "node.tasks"
+    )
+}
+
 /// Carries out one operation of those that run in a pve-agent over the Proxmox API alone.
 pub fn perform(client: &Client, op: &Op, target: &Target, task: &Task) -> Outcome {
     let done = match (&target.what, op) {

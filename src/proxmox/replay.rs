@@ -6,7 +6,7 @@ use super::{
     error::ApiError,
     form::Form,
     inventory::{Known, inventory},
-    perform::perform,
+    perform::{can, perform},
     upid::Upid,
     wire::{Request, Response, Wire},
 };
@@ -350,6 +350,26 @@ fn an_api_that_is_down_is_said_to_be_down() {
     let error = Client::connect(&Access { address: free.to_string(), verify, token }).unwrap_err();
     let wanted = "verifying the Proxmox API by its cluster's CA: reading /nonexistent/ca.pem: No such file";
     assert!(chain(&error).starts_with(wanted) && error.help().contains("Proxmox node"), "{}", chain(&error));
+}
+
+#[test]
+fn what_is_said_to_be_possible_is_tried_and_the_rest_rejected() {
+    let token = Token { id: "a@pve!b".into(), secret: Secret::new("c") };
+    for (name, _) in Op::ALL {
+        let Ok(op) = Op::from_parts(name, serde_json::Map::new()) else { continue };
+        let ended = |target| perform(&Client::new(Silent, &token), &op, &target, &Task::default()).ending;
+        let tried = [Target::ct(101), Target::node("pve1")].map(ended).iter().any(|ending| *ending != Ending::Rejected);
+        assert_eq!(tried, can(name), "{name}");
+    }
+}
+
+/// Answers nothing.
+struct Silent;
+
+impl Wire for Silent {
+    fn exchange(&self, _: &Request, _: &str) -> Result<Response, HttpError> {
+        Err(HttpError::Lost { what: "nothing".into() })
+    }
 }
 
 /// The recordings beside the project, where there are any.

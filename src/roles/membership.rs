@@ -117,6 +117,10 @@ impl Home {
     /// Reads the configuration.
     pub fn settings(&self) -> Result<(Settings, Pointer), Failure> {
         let help = format!("remotectl {} install --join STRING", self.role.as_str());
+        if !self.config.exists() {
+            let message = format!("no {} is installed here: there is no {}", self.role.as_str(), self.config.display());
+            return Err(Failure::new(message).help(help));
+        }
         let settings: Settings = config::required(&self.config, &help)?;
         let pointer = settings
             .hub

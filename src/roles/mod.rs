@@ -4,7 +4,9 @@
 pub mod agent;
 pub mod client;
 pub mod config;
+pub mod doctor;
 pub mod hub;
 pub mod logging;
 pub mod membership;
 pub mod pve_agent;
+pub mod version;

@@ -114,7 +114,8 @@ fn no_credential(error: &CredentialError) -> Failure {
     Failure::of("making the pve-agent's credential", error).help(error.help())
 }
 
-fn token_file(home: &Home) -> PathBuf {
+/// Where its credential is kept.
+pub(super) fn token_file(home: &Home) -> PathBuf {
     home.state.join("proxmox.json")
 }
 
@@ -125,12 +126,20 @@ fn keep(home: &Home, token: &Token) -> Result<(), Failure> {
         .map_err(|error| Failure::of("keeping the pve-agent's credential", &error))
 }
 
-fn client(home: &Home) -> Result<Client, Failure> {
+/// Its credential.
+pub(super) fn token(home: &Home) -> Result<Token, Failure> {
     let help = "remotectl pve-agent install --join STRING";
-    let text = files::read_text(&token_file(home))
-        .map_err(|error| Failure::of("reading the credential", &error).help(help))?;
-    let token: Token =
-        serde_json::from_str(&text).map_err(|error| Failure::of("reading the credential", &error).help(help))?;
+    let file = token_file(home);
+    let text =
+        files::read_text_if_there(&file).map_err(|error| Failure::of("reading the credential", &error).help(help))?;
+    let none = || Failure::new(format!("no pve-agent is installed here: there is no {}", file.display())).help(help);
+    let text = text.ok_or_else(none)?;
+    serde_json::from_str(&text).map_err(|error| Failure::of("reading the credential", &error).help(help))
+}
+
+/// A client of the node's own API with that.
+pub(super) fn client(home: &Home) -> Result<Client, Failure> {
+    let token = token(home)?;
     let access = Access { address: API.to_owned(), verify: Verify::AuthorityFile(PathBuf::from(AUTHORITY)), token };
     Client::connect(&access).map_err(|error| Failure::new(chain(&error)).help(error.help()))
 }

@@ -50,12 +50,19 @@ CREATE TABLE audit (
 ) STRICT;
 "];
 
-/// Brings the schema up to date, all in one transaction.
-pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+/// Whether this version knows the database's schema.
+pub fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let found: usize = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if found > MIGRATIONS.len() {
         return Err(StoreError::Newer { path: path.to_owned(), found, known: MIGRATIONS.len() });
     }
+    Ok(())
+}
+
+/// Brings the schema up to date, all in one transaction.
+pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    check(connection, path)?;
+    let found: usize = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let transaction = connection.transaction()?;
     for migration in &MIGRATIONS[found..] {
         transaction.execute_batch(migration)?;

@@ -157,6 +157,20 @@ impl Store {
     }
 }
 
+/// Looks at a database without opening it for writing, a running hub's too: whether it is whole and of a schema that this
+/// version knows, and its size in bytes with what is not yet written back.
+pub fn inspect(path: &Path) -> Result<u64, StoreError> {
+    let open = |source| StoreError::Open { path: path.to_owned(), source };
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(open)?;
+    connection.busy_timeout(Duration::from_secs(1)).map_err(open)?;
+    check(&connection, path)?;
+    migrations::check(&connection, path)?;
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+    Ok(size(path) + size(Path::new(&log)))
+}
+
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -257,9 +271,21 @@ mod tests {
         drop(Store::open(&path).unwrap());
         Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
         assert!(matches!(Store::open(&path), Err(StoreError::Newer { found: 99, .. })));
+        assert!(matches!(inspect(&path), Err(StoreError::Newer { found: 99, .. })));
         let garbage = directory.path().join("garbage.db");
         crate::sys::files::write_atomic(&garbage, &[7; 8192], 0o600).unwrap();
         assert!(matches!(Store::open(&garbage), Err(StoreError::Open { .. })));
+        assert!(inspect(&garbage).is_err());
+    }
+
+    #[test]
+    fn an_open_database_can_be_looked_at() {
+        let (directory, store) = open();
+        let path = directory.path().join("hub.db");
+        assert!(inspect(&path).unwrap() > 4096);
+        drop(store);
+        assert!(inspect(&directory.path().join("none.db")).is_err());
+        assert!(!directory.path().join("none.db").exists(), "looking makes nothing");
     }
 
     #[test]

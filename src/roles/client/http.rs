@@ -27,11 +27,17 @@ pub struct Remote {
     place: String,
     local: bool,
     authorization: Option<String>,
+    answer: Duration,
 }
 
 impl Remote {
     /// A hub at a place; connects when first used.
     pub fn new(place: &Place) -> Result<Self, Failure> {
+        Self::within(place, ANSWER_TIMEOUT)
+    }
+
+    /// A hub at a place that is given up on where an answer takes longer.
+    pub fn within(place: &Place, answer: Duration) -> Result<Self, Failure> {
         let (endpoint, authorization) = match place {
             Place::Socket(path) => (Endpoint::Unix(path.clone()), None),
             Place::Login(login) => {
@@ -45,7 +51,7 @@ impl Remote {
             }
         };
         let http = Http::new(&endpoint).map_err(|error| Failure::of("preparing the connection to the hub", &error))?;
-        Ok(Self { http, place: place.to_string(), local: matches!(place, Place::Socket(_)), authorization })
+        Ok(Self { http, place: place.to_string(), local: matches!(place, Place::Socket(_)), authorization, answer })
     }
 
     fn headers<'a>(&'a self, accept: &'a str) -> Vec<(&'a str, &'a str)> {
@@ -100,7 +106,7 @@ impl Api for Remote {
         let started = Instant::now();
         let reply = self
             .http
-            .send(method, path, &self.headers("application/json"), &bytes, ANSWER_TIMEOUT)
+            .send(method, path, &self.headers("application/json"), &bytes, self.answer)
             .map_err(|error| self.failed(error, started))?;
         if !reply.success() {
             return Err(self.refused(reply.status, &reply.body));

@@ -3,7 +3,7 @@
 
 use crate::{
     link::join::Pointer,
-    model::{Failure, digest::Digest},
+    model::{Exit, Failure, digest::Digest},
     sys::{
         env::{self, Places},
         files,
@@ -52,7 +52,8 @@ impl Login {
     /// Reads what `remotectl hub operator add` has printed.
     pub fn from_string(text: &str) -> Result<Self, Failure> {
         const HELP: &str = "`remotectl hub operator add NAME` on the hub's machine prints a whole one";
-        let pointer: Pointer = text.trim().parse().map_err(|error| Failure::of("logging in", &error).help(HELP))?;
+        let pointer: Pointer =
+            text.trim().parse().map_err(|error| Failure::of("logging in", &error).help(HELP).exit(Exit::Usage))?;
         let Some(token) = pointer.token else {
             return Err(Failure::new("logging in: that string holds no token").help(HELP));
         };

@@ -13,6 +13,14 @@ use crate::{
     model::{Exit, Failure},
     sys::env::{self, Places},
 };
+use login::Place;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Where a hub that is a service of the machine listens for root.
+const SYSTEM_SOCKET: &str = "/run/remotectl/hub.sock";
 
 /// Which hub a command is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,26 +33,47 @@ pub enum Prefer {
 
 /// The way to the hub: what `REMOTECTL_HUB` says, else the login, else the local hub's socket. Nothing is sent yet.
 pub fn connect(prefer: Prefer) -> Result<Hub, Failure> {
+    match place(prefer)? {
+        Some(place) => Ok(Hub::new(http::Remote::new(&place)?)),
+        None => Err(nowhere()),
+    }
+}
+
+fn nowhere() -> Failure {
+    let failure = Failure::new("no hub is known here").exit(Exit::Unreachable);
+    let failure =
+        failure.detail(format!("there is no login, and no local hub at {}", socket(&Places::find()).display()));
+    failure.help(if !env::is_root() && Path::new(SYSTEM_SOCKET).exists() {
+        "the hub of this machine is for root: `sudo remotectl …`"
+    } else {
+        "`remotectl login STRING`, with what `remotectl hub operator add NAME` prints on the hub's machine"
+    })
+}
+
+/// Where `connect` would go; `None` where no hub is known.
+pub fn place(prefer: Prefer) -> Result<Option<Place>, Failure> {
     let places = Places::find();
     if let Some(place) = env::text(env::HUB) {
-        return Ok(Hub::new(http::Remote::new(&login::from_environment(&place, &places)?)?));
+        return login::from_environment(&place, &places).map(Some);
     }
-    let socket = places.run.join("hub.sock");
-    let local = socket.exists().then(|| login::Place::Socket(socket.clone()));
-    let place = match prefer {
+    let socket = socket(&places);
+    let local = socket.exists().then_some(Place::Socket(socket));
+    Ok(match prefer {
         Prefer::Local if local.is_some() => local,
-        _ => login::load(&places)?.map(login::Place::Login).or(local),
-    };
-    match place {
-        Some(place) => Ok(Hub::new(http::Remote::new(&place)?)),
-        None => Err(Failure::new("no hub is known here")
-            .detail(format!("there is no login, and no local hub at {}", socket.display()))
-            .help("`remotectl login STRING`, with what `remotectl hub operator add NAME` prints on the hub's machine")
-            .exit(Exit::Unreachable)),
-    }
+        _ => login::load(&places)?.map(Place::Login).or(local),
+    })
+}
+
+fn socket(places: &Places) -> PathBuf {
+    places.run.join("hub.sock")
+}
+
+/// The hub at a place, given up on where an answer takes longer than this.
+pub fn within(place: &Place, answer: Duration) -> Result<Hub, Failure> {
+    Ok(Hub::new(http::Remote::within(place, answer)?))
 }
 
 /// The way to the hub of one login.
 pub fn connect_to(login: login::Login) -> Result<Hub, Failure> {
-    Ok(Hub::new(http::Remote::new(&login::Place::Login(login))?))
+    Ok(Hub::new(http::Remote::new(&Place::Login(login))?))
 }

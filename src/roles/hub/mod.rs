@@ -108,6 +108,11 @@ impl Settings {
     }
 }
 
+/// Where the hub of this machine has, or would have, its data.
+pub fn data_directory() -> Result<PathBuf, Failure> {
+    Settings::load(&HubOptions::default()).map(|settings| settings.data)
+}
+
 /// `hub init`: directory, CA, keys, database; prints fingerprint and recovery key.
 pub fn init(options: &HubOptions) -> Result<(), Failure> {
     let settings = Settings::load(options)?;
@@ -126,6 +131,10 @@ pub fn init(options: &HubOptions) -> Result<(), Failure> {
 /// `hub check`: the database's integrity and the keys.
 pub fn check(options: &HubOptions) -> Result<(), Failure> {
     let settings = Settings::load(options)?;
+    if !Data::exists(&settings.data) {
+        let failure = Failure::new(format!("there is no hub in {} that this user could read", settings.data.display()));
+        return Err(failure.help("`remotectl hub init` makes one; --data DIRECTORY names another place"));
+    }
     let data = Data::open(&settings.data)?;
     println!("hub {}: keys and database are sound", data.hub);
     println!("fingerprint   {}", data.fingerprint()?);

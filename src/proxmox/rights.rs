@@ -1,0 +1,93 @@
+//! Whether the pve-agent's credential may do what it needs to, and which `pveum` command mends what is missing.
+
+use super::{
+    client::Client,
+    credential::{GUEST_AGENT, PRIVILEGES, ROLE, USER},
+    error::ApiError,
+    form::Form,
+};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// How many privileges the credential needs: the guest agent's counts once, whichever of its names Proxmox has for it.
+pub const NEEDED: usize = PRIVILEGES.len() + 1;
+
+/// The privileges that the client's own token does not have on `/`, by the API's own account.
+pub fn missing(client: &Client) -> Result<Vec<&'static str>, ApiError> {
+    let granted: BTreeMap<String, BTreeMap<String, Value>> = client.get("/access/permissions", &Form::new())?;
+    let everywhere = granted.get("/");
+    let has = |name: &&str| everywhere.is_some_and(|granted| granted.contains_key(*name));
+    let mut missing: Vec<&str> = PRIVILEGES.into_iter().filter(|name| !has(name)).collect();
+    if !GUEST_AGENT.iter().any(has) {
+        missing.push(GUEST_AGENT[0]);
+    }
+    Ok(missing)
+}
+
+/// What gives the missing ones: the role, where some are missing from it; its assignment, where all are.
+pub fn mend(missing: &[&str], token: &str) -> String {
+    if missing.len() == NEEDED {
+        return format!(
+            "`pveum acl modify / --users {USER} --roles {ROLE}`, then `pveum acl modify / --tokens '{token}' --roles {ROLE}`"
+        );
+    }
+    let older = if missing.contains(&GUEST_AGENT[0]) {
+        format!(" (before Proxmox VE 9 that one is {})", GUEST_AGENT[1])
+    } else {
+        String::new()
+    };
+    format!("`pveum role modify {ROLE} --append 1 --privs \"{}\"`{older}", missing.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        proxmox::{
+            Token,
+            wire::{Request, Response, Wire},
+        },
+        sys::{http::HttpError, secret::Secret},
+    };
+    use serde_json::json;
+
+    /// Answers every request with this.
+    struct Granting(Value);
+
+    impl Wire for Granting {
+        fn exchange(&self, request: &Request, _: &str) -> Result<Response, HttpError> {
+            assert_eq!((request.method, request.path.as_str()), ("GET", "/api2/json/access/permissions"));
+            Ok(Response { status: 200, reason: "OK".into(), body: json!({"data": self.0}).to_string().into_bytes() })
+        }
+    }
+
+    fn lacks(granted: Value) -> Vec<&'static str> {
+        let token = Token { id: "remotectl@pve!node-pve1".into(), secret: Secret::new("x") };
+        missing(&Client::new(Granting(granted), &token)).unwrap()
+    }
+
+    fn granting(names: &[&str]) -> Value {
+        names.iter().map(|name| ((*name).to_owned(), json!(1))).collect::<serde_json::Map<_, _>>().into()
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_the_command_that_mends_it() {
+        let all = [&PRIVILEGES[..], &GUEST_AGENT[1..]].concat();
+        assert!(lacks(json!({"/": granting(&all)})).is_empty(), "the older name counts too");
+        let some = lacks(json!({"/": granting(&["Datastore.Audit", "Pool.Audit", "Sys.Audit", "VM.Audit"])}));
+        assert_eq!(some, ["VM.PowerMgmt", "VM.GuestAgent.Audit"]);
+        assert_eq!(
+            mend(&some, "x"),
+            "`pveum role modify RemotectlAgent --append 1 --privs \"VM.PowerMgmt VM.GuestAgent.Audit\"` (before Proxmox VE 9 that one is VM.Monitor)"
+        );
+    }
+
+    #[test]
+    fn a_token_without_any_is_assigned_its_role_again() {
+        // What counts is `/`: a pool alone is not enough, and an empty answer is no error.
+        let none = lacks(json!({"/vms/101": granting(&PRIVILEGES)}));
+        assert_eq!(none.len(), NEEDED);
+        assert_eq!(lacks(json!({})).len(), NEEDED);
+        assert!(mend(&none, "remotectl@pve!node-pve1").contains("--tokens 'remotectl@pve!node-pve1'"));
+    }
+}
