@@ -106,7 +106,7 @@ fn the_help_shows_every_command() {
 #[test]
 fn every_command_explains_itself_with_an_example() {
     let commands = "ask plan run guests nodes agents deploy remove approve deny cancel show history login logout completions version \
-        hub/serve hub/init hub/install hub/check hub/join-token hub/operator hub/operator/add hub/operator/list hub/operator/remove \
+        hub/serve hub/init hub/install hub/uninstall hub/check hub/join-token hub/operator hub/operator/add hub/operator/list hub/operator/remove \
         agent/run agent/once agent/install agent/uninstall agent/status agent/probe \
         pve-agent/run pve-agent/install pve-agent/uninstall pve-agent/status pve-agent/probe";
     for command in commands.split_whitespace() {

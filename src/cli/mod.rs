@@ -129,6 +129,7 @@ fn be(role: Role) -> Result<(), Failure> {
         Role::HubServe(options) => hub::serve(&options),
         Role::HubInit(options) => hub::init(&options),
         Role::HubInstall(options) => hub::install(&options),
+        Role::HubUninstall(purge) => hub::uninstall(purge),
         Role::HubCheck(options) => hub::check(&options),
         Role::AgentRun(config) => agent::run(config),
         Role::AgentOnce => agent::once(),
