@@ -71,6 +71,8 @@ fn the_help_shows_every_command() {
     Usage: remotectl <COMMAND>
 
     Commands:
+      up           Sets up this Proxmox node: hub and pve-agent, installed and running
+      down         Takes it all away again, agents in guests included
       ask          Plans a sentence, asks where it must, carries it out and answers
       plan         Shows what would be done; nothing is done
       run          Carries out one operation without language, under the same policy
@@ -105,7 +107,7 @@ fn the_help_shows_every_command() {
 
 #[test]
 fn every_command_explains_itself_with_an_example() {
-    let commands = "ask plan run guests nodes agents deploy remove approve deny cancel show history login logout completions version \
+    let commands = "up down ask plan run guests nodes agents deploy remove approve deny cancel show history login logout completions version \
         hub/serve hub/init hub/install hub/uninstall hub/check hub/join-token hub/operator hub/operator/add hub/operator/list hub/operator/remove \
         agent/run agent/once agent/install agent/uninstall agent/status agent/probe \
         pve-agent/run pve-agent/install pve-agent/uninstall pve-agent/status pve-agent/probe";

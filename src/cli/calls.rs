@@ -3,8 +3,8 @@
 
 use super::{
     args::{
-        ApproveArgs, AskArgs, Command, HistoryArgs, ListArgs, LowArgs, PlanArgs, PlanIdArgs, PlannerChoice, RunArgs,
-        SelectArgs, Shell,
+        ApproveArgs, AskArgs, Command, DownArgs, HistoryArgs, ListArgs, LowArgs, PlanArgs, PlanIdArgs, PlannerChoice,
+        RunArgs, SelectArgs, Shell, UpArgs,
     },
     flow::Consent,
     operation,
@@ -15,7 +15,7 @@ use crate::{
         Failure,
         messages::{PlanRequest, RunRequest},
     },
-    roles::{agent::InstallOptions, hub::HubOptions},
+    roles::{agent::InstallOptions, hub::HubOptions, up::UpOptions},
 };
 use std::path::PathBuf;
 
@@ -35,6 +35,10 @@ pub enum HiArgs {
     Client(Client),
     /// Something that the hub's administration asks it to do, by its local socket first.
     Administer(Administer),
+    /// Setting this Proxmox node up; whether as JSON.
+    Up(UpOptions, bool),
+    /// Taking that away again.
+    Down(DownArgs),
     /// Being a role, or installing one.
     Role(Role),
     /// Keeping a login.
@@ -134,6 +138,11 @@ impl TryFrom<LowArgs> for HiArgs {
     fn try_from(low: LowArgs) -> Result<Self, Failure> {
         let list = |listing, args: ListArgs| Self::Client(Client::List(listing, args.selector.join(" "), args.json));
         Ok(match low.command {
+            Command::Up(args) => {
+                let UpArgs { listen, advertise, dry_run, json } = args;
+                Self::Up(UpOptions { listen, advertise, dry_run }, json)
+            }
+            Command::Down(args) => Self::Down(args),
             Command::Plan(args) => plan(args)?,
             Command::Ask(args) => Self::Client(ask(args)),
             Command::Run(args) => Self::Client(run(args)?),

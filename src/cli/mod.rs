@@ -18,6 +18,7 @@ mod role_args;
 mod screen;
 mod table;
 pub mod text;
+mod up;
 
 use crate::{
     model::{Exit, Failure},
@@ -70,6 +71,8 @@ fn act(screen: &mut Screen, high: HiArgs) -> Result<Exit, Failure> {
         }
         HiArgs::Client(call) => ask_hub(screen, &client::connect(Prefer::Login)?, call),
         HiArgs::Administer(call) => administer(screen, &client::connect(Prefer::Local)?, call),
+        HiArgs::Up(options, json) => up::up(screen, &options, json),
+        HiArgs::Down(args) => up::down(screen, &args),
         HiArgs::Role(role) => be(role).map(|()| Exit::Done),
         HiArgs::Login(string) => admin::login(screen, &string, client::connect_to),
         HiArgs::Logout => admin::logout(screen),

@@ -8,3 +8,4 @@ pub mod hub;
 pub mod logging;
 pub mod membership;
 pub mod pve_agent;
+pub mod up;

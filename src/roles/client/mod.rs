@@ -45,9 +45,9 @@ pub fn connect(prefer: Prefer) -> Result<Hub, Failure> {
     }
 }
 
-/// The way to the hub behind a socket of this machine.
-pub fn connect_local(socket: &Path) -> Result<Hub, Failure> {
-    Ok(Hub::new(http::Remote::new(&login::Place::Socket(socket.to_owned()))?))
+/// The way to the hub behind a unix socket.
+pub fn at_socket(path: &Path) -> Result<Hub, Failure> {
+    Ok(Hub::new(http::Remote::new(&login::Place::Socket(path.to_owned()))?))
 }
 
 /// The way to the hub of one login.

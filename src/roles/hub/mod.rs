@@ -233,6 +233,16 @@ impl Place {
         Ok(Self { listen, data, socket })
     }
 
+    /// Where it is when its configuration says nothing.
+    pub fn usual() -> Self {
+        let places = Places::find();
+        Self {
+            listen: vec![DEFAULT_LISTEN.to_owned()],
+            data: places.state.join("hub"),
+            socket: places.run.join("hub.sock"),
+        }
+    }
+
     /// Whether its addresses can be listened on; each is let go again at once.
     pub fn free(&self) -> Result<(), Failure> {
         self.listen.iter().try_for_each(|address| bind(address).map(drop))
