@@ -2,6 +2,7 @@
 
 use super::{
     args::DownArgs,
+    results::seconds,
     screen::{Line, Look, Screen},
     table,
 };
@@ -159,8 +160,7 @@ fn line(step: &Step, wide: usize) -> Line {
     if step.took_ms < WORTH_TELLING {
         return line;
     }
-    let tenths = (step.took_ms + 50) / 100;
-    line.and(Look::Dim, format!("    {}.{} s", tenths / 10, tenths % 10))
+    line.and(Look::Dim, format!("    {}", seconds(step.took_ms)))
 }
 
 #[cfg(test)]
