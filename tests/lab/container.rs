@@ -158,16 +158,9 @@ impl Container<'_> {
         self.text(["cat", "/run/nginx.pid"])?.trim().parse().ok()
     }
 
-    /// Every path in it, sorted, with kind, and for files size and time: to compare before and after. Not what lives in
-    /// memory, nor logs and the like that change by themselves.
+    /// Every path in it, sorted: see `listing`.
     pub fn files(&self) -> Vec<String> {
-        let mut find = vec!["find", "/", "-xdev", "("];
-        for (place, moving) in MOVING.iter().enumerate() {
-            find.extend(if place == 0 { vec!["-path", moving] } else { vec!["-o", "-path", moving] });
-        }
-        find.extend([")", "-prune", "-o", "-type", "d", "-printf", "d %p\\n"]);
-        find.extend(["-o", "-printf", "%y %p %s %T@ %m %U %G\\n"]);
-        let text = self.text(find).expect("find works");
+        let text = self.text(listing()).expect("find works");
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
         lines.sort();
         lines
@@ -178,6 +171,18 @@ impl Container<'_> {
         let stat = self.text(["cat", "/proc/1/stat"])?;
         stat.split_whitespace().nth(21).map(str::to_owned)
     }
+}
+
+/// A `find` that prints every path with its kind, and for files size, time, mode and owner: to compare before and after.
+/// Not what lives in memory, nor logs and the like that change by themselves.
+pub fn listing() -> Vec<&'static str> {
+    let mut find = vec!["find", "/", "-xdev", "("];
+    for (place, moving) in MOVING.iter().enumerate() {
+        find.extend(if place == 0 { vec!["-path", moving] } else { vec!["-o", "-path", moving] });
+    }
+    find.extend([")", "-prune", "-o", "-type", "d", "-printf", "d %p\\n"]);
+    find.extend(["-o", "-printf", "%y %p %s %T@ %m %U %G\\n"]);
+    find
 }
 
 const MOVING: &[&str] =
