@@ -3,6 +3,7 @@
 
 use super::{
     noun::{Class, Expr, Filter, Noun, Property},
+    service::ServiceWord,
     vocabulary::{Named, Vocabulary},
 };
 use crate::model::{
@@ -59,6 +60,8 @@ pub struct Scope<'a> {
     pub before: &'a [Target],
     /// The step before, for a pronoun that means its service.
     pub step: Option<&'a Proposed>,
+    /// A service that was spoken of, for a pronoun that means it.
+    pub service: Option<&'a ServiceWord>,
 }
 
 /// A question.
@@ -324,7 +327,7 @@ mod tests {
         let mut tokens = tokens(text, Lexicon::get());
         vocabulary.correct(&mut tokens, Lexicon::get());
         let sentence = Sentence::new(tokens, Lexicon::get(), &vocabulary);
-        let scope = Scope { vocabulary: &vocabulary, before: &[], step: None };
+        let scope = Scope { vocabulary: &vocabulary, before: &[], step: None, service: None };
         let hits = sentence.targets(0).into_iter().filter(|hit| hit.end == sentence.tokens.len());
         let Some(best) = hits.min_by_key(|hit| hit.cost) else { return "unread".to_owned() };
         let list = |targets: &[Target]| targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");

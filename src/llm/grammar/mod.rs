@@ -2,9 +2,9 @@
 //! tokens → phrases and noun phrases with their costs → readings of a clause → resolved steps. A rule reads a clause only
 //! when it accounts for every word; what is left over, contradicts or fits several things becomes a question.
 
-mod background;
 mod class;
 mod clause;
+mod comment;
 mod fit;
 mod guard;
 mod intent;

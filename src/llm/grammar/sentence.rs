@@ -57,6 +57,18 @@ impl<'a> Sentence<'a> {
         })
     }
 
+    /// Whether a token by itself is a filler or punctuation.
+    pub fn filler_word(&self, token: &Token) -> Option<()> {
+        let punctuation = matches!(token.kind, Kind::Comma | Kind::Stop | Kind::Question);
+        let filler = self.lexicon.beginning(&token.lower).iter().any(|(id, rest)| *id == FILLER && rest.is_empty());
+        (punctuation || filler).then_some(())
+    }
+
+    /// Whether a phrase begins there that asks for something to be done.
+    pub fn begins_action(&self, at: usize) -> bool {
+        self.phrases(at).iter().any(|phrase| self.lexicon.actions.contains(&phrase.concept))
+    }
+
     /// The token at a place.
     pub fn token(&self, at: usize) -> Option<&Token> {
         self.tokens.get(at)
