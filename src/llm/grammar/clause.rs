@@ -22,6 +22,8 @@ const PLAIN: u32 = 20;
 const ANOTHER: u32 = 6;
 /// What it costs to take some words as a comment.
 const COMMENT: u32 = 24;
+/// What it costs to take for a request what may as well say why: `nginx is stuck, restart it`.
+const STATEMENT: u32 = 40;
 /// The most places where a clause may begin that are tried.
 const MOST_BREAKS: usize = 24;
 
@@ -64,6 +66,8 @@ struct Talk<'s> {
     sentence: &'s Sentence<'s>,
     steps: Vec<Proposed>,
     before: Vec<Target>,
+    /// Whether it is open which of those was meant.
+    doubt: bool,
     service: Option<ServiceWord>,
     /// What the comments speak of.
     background: Vec<Spoken>,
@@ -71,13 +75,14 @@ struct Talk<'s> {
 
 impl<'s> Talk<'s> {
     fn new(sentence: &'s Sentence<'s>) -> Self {
-        Self { sentence, steps: Vec::new(), before: Vec::new(), service: None, background: Vec::new() }
+        Self { sentence, steps: Vec::new(), before: Vec::new(), doubt: false, service: None, background: Vec::new() }
     }
 
     fn scope(&self) -> Scope<'_> {
         Scope {
             vocabulary: self.sentence.vocabulary,
             before: &self.before,
+            doubt: self.doubt,
             step: self.steps.last(),
             service: self.service.as_ref(),
         }
@@ -85,19 +90,23 @@ impl<'s> Talk<'s> {
 
     /// A comment changes only what a pronoun means.
     fn comment(&mut self, spoken: &Spoken) {
-        let found: Vec<Target> = spoken
-            .nouns
-            .iter()
-            .flat_map(|expr| match self.scope().resolve(expr) {
-                Ok(taken) => taken.targets,
-                Err(Problem::Ask { candidates, .. }) => candidates,
-                Err(_) => Vec::new(),
-            })
-            .collect();
+        let mut doubt = false;
+        let mut found = Vec::new();
+        for expr in &spoken.nouns {
+            match self.scope().resolve(expr) {
+                Ok(taken) => found.extend(taken.targets),
+                Err(Problem::Ask { candidates, .. }) => {
+                    doubt = true;
+                    found.extend(candidates);
+                }
+                Err(_) => {}
+            }
+        }
         if !found.is_empty() {
+            found.sort();
+            found.dedup();
             self.before = found;
-            self.before.sort();
-            self.before.dedup();
+            self.doubt = doubt;
         }
         if spoken.service.is_some() {
             self.service.clone_from(&spoken.service);
@@ -106,15 +115,30 @@ impl<'s> Talk<'s> {
 
     fn clause(&mut self, readings: &[Reading<'_>]) -> Result<(), Problem> {
         let resolved = choose(readings, &self.scope())?;
+        if self.told_already(&resolved.steps) {
+            return Ok(());
+        }
         if !observes(&resolved.steps) {
             self.not_spoken_of_apart(&resolved)?;
         }
         if !resolved.about.is_empty() {
             self.before = resolved.about;
+            self.doubt = false;
         }
         self.service = None;
         self.steps.extend(resolved.steps);
         Ok(())
+    }
+
+    /// `list the nodes, and are they up?`: the list tells that too.
+    fn told_already(&self, steps: &[Proposed]) -> bool {
+        let lists = ["guest.list", "node.list"];
+        let listed = self.steps.last().is_some_and(|step| lists.contains(&step.op.name()));
+        let asked = |step: &Proposed| {
+            (lists.contains(&step.op.name()) || ["guest.status", "node.status"].contains(&step.op.name()))
+                && (step.targets == self.before || step.targets == [Target::cluster()])
+        };
+        listed && steps.iter().all(asked)
     }
 
     /// A guest that a comment names and a class takes, or that the comment would have changed too, may be meant or not.
@@ -198,7 +222,9 @@ impl<'m, 's, 'l> Cut<'m, 's, 'l> {
                 if from >= *to {
                     continue;
                 }
-                for (comment, cost) in [(true, self.comment_cost(from, *to)), (false, self.cost(from, *to))] {
+                let comment = self.comment_cost(from, *to);
+                let doubt = if comment.is_some() { STATEMENT } else { 0 };
+                for (comment, cost) in [(true, comment), (false, self.cost(from, *to).map(|cost| cost + doubt))] {
                     let Some(cost) = cost else { continue };
                     let earlier = [Some((0, Vec::new())), None];
                     let earlier = if first == 0 { &earlier } else { &best[first - 1] };
@@ -347,6 +373,9 @@ fn unreadable(sentence: &Sentence<'_>) -> Problem {
         }) || !sentence.services(at, false).is_empty()
     };
     let known = (0..sentence.tokens.len()).any(here);
+    if is_elsewhere(sentence) {
+        return Problem::Refuse("that is nothing that this system can do".to_owned());
+    }
     match strangers.first() {
         Some(_) if !known => Problem::Refuse("that is nothing that this system can do".to_owned()),
         Some(word) => {
@@ -354,6 +383,17 @@ fn unreadable(sentence: &Sentence<'_>) -> Problem {
         }
         None => ask("I do not understand all of that. Say it in other words, one request at a time.", Vec::new()),
     }
+}
+
+/// Whether a sentence that nobody can read is about something that is no business of a cluster.
+fn is_elsewhere(sentence: &Sentence<'_>) -> bool {
+    let elsewhere = &sentence.lexicon.elsewhere;
+    let tokens = &sentence.tokens;
+    let first = tokens.iter().find(|token| sentence.filler_word(token).is_none());
+    let of = |token: &Token, list: &[String]| list.iter().any(|word| token.is(word));
+    let named = |token: &Token| sentence.vocabulary.knows(&token.lower);
+    first.is_some_and(|token| of(token, &elsewhere.verbs) && !named(token))
+        || tokens.iter().any(|token| of(token, &elsewhere.words) && !named(token))
 }
 
 #[cfg(test)]

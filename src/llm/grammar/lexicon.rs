@@ -41,6 +41,8 @@ pub struct Lexicon {
     pub roles: HashMap<usize, String>,
     /// What is said around a request.
     pub background: Background,
+    /// What is no business of this program.
+    pub elsewhere: Elsewhere,
     /// Concepts with which phrasings begin that ask for a change.
     pub actions: HashSet<usize>,
     /// The rules, in the file's order.
@@ -61,6 +63,16 @@ pub struct Background {
     pub reasons: Vec<String>,
     /// None may be in it.
     pub conditions: Vec<String>,
+}
+
+/// By which words it is known that a sentence is about something else altogether.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Elsewhere {
+    /// It begins with one.
+    pub verbs: Vec<String>,
+    /// It has one.
+    pub words: Vec<String>,
 }
 
 /// How one operation is asked for.
@@ -114,6 +126,7 @@ struct File {
     fillers: Vec<String>,
     grammar: Vec<String>,
     background: Background,
+    elsewhere: Elsewhere,
     contractions: BTreeMap<String, String>,
     words: BTreeMap<String, Vec<String>>,
     classes: BTreeMap<String, Vec<String>>,
@@ -212,6 +225,7 @@ impl Lexicon {
             services: HashMap::new(),
             roles: HashMap::new(),
             background: file.background.clone(),
+            elsewhere: file.elsewhere.clone(),
             actions: HashSet::new(),
             rules: Vec::new(),
             refusals: Vec::new(),

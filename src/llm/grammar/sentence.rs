@@ -69,6 +69,15 @@ impl<'a> Sentence<'a> {
         self.phrases(at).iter().any(|phrase| self.lexicon.actions.contains(&phrase.concept))
     }
 
+    /// Whether a question or an order to show something begins there.
+    pub fn begins_question(&self, at: usize) -> bool {
+        const WORDS: &[&str] = &[
+            "is", "are", "was", "were", "does", "do", "did", "has", "have", "had", "can", "will", "what", "which", "who", "how",
+            "when", "where", "why", "any", "show", "list", "check", "give", "tell",
+        ];
+        self.is_any(at, WORDS)
+    }
+
     /// The token at a place.
     pub fn token(&self, at: usize) -> Option<&Token> {
         self.tokens.get(at)
