@@ -64,6 +64,8 @@ pub struct Scope<'a> {
     pub step: Option<&'a Proposed>,
     /// A service that was spoken of, for a pronoun that means it.
     pub service: Option<&'a ServiceWord>,
+    /// A file that was spoken of.
+    pub path: Option<&'a str>,
 }
 
 /// A question.
@@ -344,7 +346,7 @@ mod tests {
         let mut tokens = tokens(text, Lexicon::get());
         vocabulary.correct(&mut tokens, Lexicon::get());
         let sentence = Sentence::new(tokens, Lexicon::get(), &vocabulary);
-        let scope = Scope { vocabulary: &vocabulary, before: &[], doubt: false, step: None, service: None };
+        let scope = Scope { vocabulary: &vocabulary, before: &[], doubt: false, step: None, service: None, path: None };
         let hits = sentence.targets(0).into_iter().filter(|hit| hit.end == sentence.tokens.len());
         let Some(best) = hits.min_by_key(|hit| hit.cost) else { return "unread".to_owned() };
         let list = |targets: &[Target]| targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");

@@ -29,11 +29,13 @@ const MOST_BREAKS: usize = 24;
 
 /// A part of a sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Piece {
-    from: usize,
-    to: usize,
+pub struct Piece {
+    /// Its first token.
+    pub from: usize,
+    /// The token after its last.
+    pub to: usize,
     /// Whether it only says why.
-    comment: bool,
+    pub comment: bool,
 }
 
 /// The steps of a whole sentence.
@@ -69,13 +71,14 @@ struct Talk<'s> {
     /// Whether it is open which of those was meant.
     doubt: bool,
     service: Option<ServiceWord>,
+    path: Option<String>,
     /// What the comments speak of.
     background: Vec<Spoken>,
 }
 
 impl<'s> Talk<'s> {
     fn new(sentence: &'s Sentence<'s>) -> Self {
-        Self { sentence, steps: Vec::new(), before: Vec::new(), doubt: false, service: None, background: Vec::new() }
+        Self { sentence, steps: Vec::new(), before: Vec::new(), doubt: false, service: None, path: None, background: Vec::new() }
     }
 
     fn scope(&self) -> Scope<'_> {
@@ -85,6 +88,7 @@ impl<'s> Talk<'s> {
             doubt: self.doubt,
             step: self.steps.last(),
             service: self.service.as_ref(),
+            path: self.path.as_deref(),
         }
     }
 
@@ -110,6 +114,9 @@ impl<'s> Talk<'s> {
         }
         if spoken.service.is_some() {
             self.service.clone_from(&spoken.service);
+        }
+        if spoken.path.is_some() {
+            self.path.clone_from(&spoken.path);
         }
     }
 
@@ -164,7 +171,7 @@ fn part<'a>(sentence: &Sentence<'a>, tokens: &[Token]) -> Sentence<'a> {
 }
 
 /// How a sentence is cut into clauses and comments.
-struct Cut<'m, 's, 'l> {
+pub struct Cut<'m, 's, 'l> {
     sentence: &'s Sentence<'l>,
     matcher: &'m Matcher<'s, 'l>,
     starts: Vec<usize>,
@@ -172,7 +179,8 @@ struct Cut<'m, 's, 'l> {
 }
 
 impl<'m, 's, 'l> Cut<'m, 's, 'l> {
-    fn new(sentence: &'s Sentence<'l>, matcher: &'m Matcher<'s, 'l>) -> Self {
+    /// Finds the places where it may be cut.
+    pub fn new(sentence: &'s Sentence<'l>, matcher: &'m Matcher<'s, 'l>) -> Self {
         let tokens = &sentence.tokens;
         // `first snapshot a, then reboot it`
         let opening = tokens.first().is_some_and(|token| token.is("first"));
@@ -206,7 +214,7 @@ impl<'m, 's, 'l> Cut<'m, 's, 'l> {
     }
 
     /// The cheapest way to cut that explains every word; few parts before many.
-    fn pieces(&self) -> Option<Vec<Piece>> {
+    pub fn pieces(&self) -> Option<Vec<Piece>> {
         let (start, end) = (self.starts[0], self.sentence.tokens.len());
         let whole = vec![Piece { from: start, to: end, comment: false }];
         let whole_cost = self.cost(start, end);

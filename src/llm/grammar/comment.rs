@@ -19,6 +19,8 @@ pub struct Spoken {
     pub nouns: Vec<Expr>,
     /// A service, where one is named that is no guest's name.
     pub service: Option<ServiceWord>,
+    /// A file.
+    pub path: Option<String>,
     /// The guests that it names.
     pub guests: Vec<Target>,
     /// Whether it has a word for something that would change a guest.
@@ -57,6 +59,10 @@ pub fn spoken_of(sentence: &Sentence<'_>, span: Range<usize>) -> Spoken {
     let mut at = span.start;
     while at < span.end {
         spoken.acts |= sentence.begins_action(at);
+        let token = &sentence.tokens[at];
+        if token.kind == Kind::Path {
+            spoken.path = Some(token.text.clone());
+        }
         let service = sentence.services(at, true).into_iter().filter(|hit| hit.end <= span.end && hit.cost <= 4);
         if let Some(Value::Services(words)) =
             service.max_by_key(|hit| (hit.end, u32::MAX - hit.cost)).map(|hit| hit.value)

@@ -49,6 +49,7 @@ pub struct Matcher<'s, 'l> {
     sentence: &'s Sentence<'l>,
     memo: RefCell<HashMap<(*const Node, usize), Found<'l>>>,
     slots: RefCell<Filled<'l>>,
+    read: RefCell<HashMap<(usize, usize), Rc<Vec<Reading<'l>>>>>,
     steps: Cell<u32>,
 }
 
@@ -78,16 +79,25 @@ struct Attempt<'l> {
 impl<'s, 'l> Matcher<'s, 'l> {
     /// For one sentence.
     pub fn new(sentence: &'s Sentence<'l>) -> Self {
-        Self { sentence, memo: RefCell::default(), slots: RefCell::default(), steps: Cell::new(0) }
+        Self { sentence, memo: RefCell::default(), slots: RefCell::default(), read: RefCell::default(), steps: Cell::new(0) }
     }
 
     /// All readings of the whole sentence as one clause.
-    pub fn readings(&self) -> Vec<Reading<'l>> {
+    pub fn readings(&self) -> Rc<Vec<Reading<'l>>> {
         self.readings_of(0, self.sentence.tokens.len())
     }
 
     /// All readings of some tokens as one clause, the best first, rules in the lexicon's order where equal.
-    pub fn readings_of(&self, from: usize, to: usize) -> Vec<Reading<'l>> {
+    pub fn readings_of(&self, from: usize, to: usize) -> Rc<Vec<Reading<'l>>> {
+        if let Some(known) = self.read.borrow().get(&(from, to)) {
+            return Rc::clone(known);
+        }
+        let found = Rc::new(self.read(from, to));
+        self.read.borrow_mut().insert((from, to), Rc::clone(&found));
+        found
+    }
+
+    fn read(&self, from: usize, to: usize) -> Vec<Reading<'l>> {
         let mut out = Vec::new();
         if self.only_fillers(from, to) {
             return out;

@@ -336,6 +336,11 @@ impl Lexicon {
         if reads { &self.glue } else { &self.glue[..1] }
     }
 
+    /// The line of a concept, as the file calls it.
+    pub fn name_of(&self, concept: usize) -> &str {
+        self.concepts.iter().find(|(_, id)| **id == concept).map_or("", |(name, _)| name)
+    }
+
     /// A concept's number; panics where the lexicon lacks a line that the code relies on, which a test finds.
     pub fn id(&self, name: &str) -> usize {
         *self.concepts.get(name).unwrap_or_else(|| panic!("the lexicon has no line `{name}`"))

@@ -5,6 +5,7 @@
 mod class;
 mod clause;
 mod comment;
+mod explain;
 mod fit;
 mod guard;
 mod intent;
@@ -19,6 +20,8 @@ mod service;
 mod token;
 mod values;
 mod vocabulary;
+
+pub use explain::{Explanation, explain};
 
 use super::{Planner, Proposal};
 use crate::model::{Inventory, Op, Target, plan::Proposed};

@@ -101,6 +101,9 @@ impl<'r> Parts<'r> {
                 }
             }
         }
+        if let Some(path) = scope.path.filter(|_| parts.op.starts_with("config.") && parts.op != "config.backups") {
+            parts.args.entry("path").or_insert_with(|| Json::from(path));
+        }
         if let Some(except) = except {
             let Some(targets) = &mut parts.targets else {
                 return Err(ask("Of which guests or nodes should that be left out?", Vec::new()));
@@ -299,7 +302,7 @@ mod tests {
     fn outcome(text: &str) -> String {
         read(text, |sentence| {
             let readings = Matcher::new(sentence).readings();
-            let scope = Scope { vocabulary: sentence.vocabulary, before: &[], doubt: false, step: None, service: None };
+            let scope = Scope { vocabulary: sentence.vocabulary, before: &[], doubt: false, step: None, service: None, path: None };
             let Some(reading) = readings.first() else { return "unread".to_owned() };
             match resolve(reading, &scope) {
                 Ok(resolved) => {
