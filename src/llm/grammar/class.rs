@@ -3,6 +3,7 @@
 
 use super::{
     noun::{Class, Expr, Filter, Noun, Property},
+    service::ServiceWord,
     vocabulary::{Named, Vocabulary},
 };
 use crate::model::{
@@ -57,8 +58,14 @@ pub struct Scope<'a> {
     pub vocabulary: &'a Vocabulary<'a>,
     /// What the clause before was about.
     pub before: &'a [Target],
+    /// Whether it is open which of those was meant.
+    pub doubt: bool,
     /// The step before, for a pronoun that means its service.
     pub step: Option<&'a Proposed>,
+    /// A service that was spoken of, for a pronoun that means it.
+    pub service: Option<&'a ServiceWord>,
+    /// A file that was spoken of.
+    pub path: Option<&'a str>,
 }
 
 /// A question.
@@ -116,6 +123,7 @@ impl Scope<'_> {
     fn noun(&self, noun: &Noun, excepted: bool) -> Result<Vec<Target>, Problem> {
         match noun {
             Noun::Pronoun if self.before.is_empty() => Err(ask("Which one? Name a guest or node.", Vec::new())),
+            Noun::Pronoun if self.doubt => Err(ask(self.which("it", self.before), self.before.to_vec())),
             Noun::Pronoun => Ok(self.before.to_vec()),
             Noun::Unknown { text } => Err(Problem::Unknown(text.clone())),
             Noun::Vmid { vmid, class, filters } => {
@@ -133,6 +141,11 @@ impl Scope<'_> {
                 self.one(&guests, &[], None, filters, &words.join(" "))
             }
             Noun::Class { many: true, class, filters, .. } => self.members(*class, filters),
+            Noun::Class { class, words, filters, .. }
+                if words.is_empty() && filters.is_empty() && !self.doubt && self.spoken_of_as(*class) =>
+            {
+                Ok(self.before.to_vec())
+            }
             Noun::Class { class, words, filters, mods, .. } => {
                 let mut all = self.members(*class, filters).or_else(|problem| match problem {
                     Problem::Ask { .. } => Ok(Vec::new()),
@@ -148,6 +161,15 @@ impl Scope<'_> {
                     _ => Err(ask(self.which(&words.join(" "), &all), all)),
                 }
             }
+        }
+    }
+
+    /// `the container` after one was named: whether that one is such.
+    fn spoken_of_as(&self, class: Class) -> bool {
+        let [target] = self.before else { return false };
+        match self.vocabulary.inventory.guest_of(target) {
+            Some(guest) => class.takes(guest.kind) && class != Class::Template,
+            None => class == Class::Node && target.is_node(),
         }
     }
 
@@ -324,7 +346,7 @@ mod tests {
         let mut tokens = tokens(text, Lexicon::get());
         vocabulary.correct(&mut tokens, Lexicon::get());
         let sentence = Sentence::new(tokens, Lexicon::get(), &vocabulary);
-        let scope = Scope { vocabulary: &vocabulary, before: &[], step: None };
+        let scope = Scope { vocabulary: &vocabulary, before: &[], doubt: false, step: None, service: None, path: None };
         let hits = sentence.targets(0).into_iter().filter(|hit| hit.end == sentence.tokens.len());
         let Some(best) = hits.min_by_key(|hit| hit.cost) else { return "unread".to_owned() };
         let list = |targets: &[Target]| targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");

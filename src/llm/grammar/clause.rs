@@ -2,12 +2,13 @@
 //! several readings counts.
 
 use super::{
-    background::request,
     class::{Problem, Scope, ask},
+    comment::{Spoken, is_comment, spoken_of},
     intent::{Matcher, Reading},
     noun::Noun,
     resolve::{Resolved, resolve},
     sentence::Sentence,
+    service::ServiceWord,
     token::{Kind, Token},
     values::FAR,
 };
@@ -15,94 +16,252 @@ use crate::model::{Target, plan::Proposed, policy, risk::Risk};
 
 /// A reading of at least this cost has a word in it that nothing is called.
 const STRANGE: u32 = 80;
+/// Below this, a reading of the whole is taken without looking for clauses in it.
+const PLAIN: u32 = 20;
 /// What beginning another clause costs, in tenths.
 const ANOTHER: u32 = 6;
+/// What it costs to take some words as a comment.
+const COMMENT: u32 = 24;
+/// What it costs to take for a request what may as well say why: `nginx is stuck, restart it`.
+const STATEMENT: u32 = 40;
 /// The most places where a clause may begin that are tried.
 const MOST_BREAKS: usize = 24;
 
+/// A part of a sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// Its first token.
+    pub from: usize,
+    /// The token after its last.
+    pub to: usize,
+    /// Whether it only says why.
+    pub comment: bool,
+}
+
 /// The steps of a whole sentence.
 pub fn plan(sentence: &Sentence<'_>) -> Result<Vec<Proposed>, Problem> {
-    let (tokens, background) = request(sentence);
-    // `first snapshot a, then reboot it`
-    let opening = tokens.first().is_some_and(|token| token.is("first"));
-    let counted = tokens.get(1).is_some_and(|token| token.kind == Kind::Number);
-    let tokens = tokens[usize::from(opening && !counted)..].to_vec();
-    let cut =
-        clauses(sentence, &tokens).map(|cut| cut.into_iter().map(|(from, to)| tokens[from..to].to_vec()).collect());
-    let clauses: Vec<Vec<Token>> =
-        cut.or_else(|| shared_object(sentence, &tokens)).ok_or_else(|| unreadable(sentence))?;
-    let mut before: Vec<Target> = Vec::new();
-    let mut steps: Vec<Proposed> = Vec::new();
-    for clause in &clauses {
-        let part = part(sentence, clause);
-        let scope = Scope { vocabulary: sentence.vocabulary, before: &before, step: steps.last() };
-        let resolved = choose(&Matcher::new(&part).readings(), &scope)?;
-        if let Some(target) =
-            resolved.by_class.iter().find(|target| background.contains(target)).filter(|_| !observes(&resolved.steps))
-        {
-            return Err(ask(
-                format!("Is {} meant too? It was spoken of apart.", scope.label(target)),
-                resolved.by_class,
-            ));
+    let matcher = Matcher::new(sentence);
+    let Some(pieces) = Cut::new(sentence, &matcher).pieces() else {
+        let clauses = shared_object(sentence).ok_or_else(|| unreadable(sentence))?;
+        let parts: Vec<Sentence<'_>> = clauses.iter().map(|tokens| part(sentence, tokens)).collect();
+        let mut talk = Talk::new(sentence);
+        for part in &parts {
+            talk.clause(&Matcher::new(part).readings())?;
+        }
+        return Ok(talk.steps);
+    };
+    let mut talk = Talk::new(sentence);
+    let comments = pieces.iter().filter(|piece| piece.comment);
+    talk.background = comments.map(|piece| spoken_of(sentence, piece.from..piece.to)).collect();
+    for piece in &pieces {
+        if piece.comment {
+            talk.comment(&spoken_of(sentence, piece.from..piece.to));
+        } else {
+            talk.clause(&matcher.readings_of(piece.from, piece.to))?;
+        }
+    }
+    Ok(talk.steps)
+}
+
+/// What was said and done so far, while the parts of a sentence are gone through.
+struct Talk<'s> {
+    sentence: &'s Sentence<'s>,
+    steps: Vec<Proposed>,
+    before: Vec<Target>,
+    /// Whether it is open which of those was meant.
+    doubt: bool,
+    service: Option<ServiceWord>,
+    path: Option<String>,
+    /// What the comments speak of.
+    background: Vec<Spoken>,
+}
+
+impl<'s> Talk<'s> {
+    fn new(sentence: &'s Sentence<'s>) -> Self {
+        Self { sentence, steps: Vec::new(), before: Vec::new(), doubt: false, service: None, path: None, background: Vec::new() }
+    }
+
+    fn scope(&self) -> Scope<'_> {
+        Scope {
+            vocabulary: self.sentence.vocabulary,
+            before: &self.before,
+            doubt: self.doubt,
+            step: self.steps.last(),
+            service: self.service.as_ref(),
+            path: self.path.as_deref(),
+        }
+    }
+
+    /// A comment changes only what a pronoun means.
+    fn comment(&mut self, spoken: &Spoken) {
+        let mut doubt = false;
+        let mut found = Vec::new();
+        for expr in &spoken.nouns {
+            match self.scope().resolve(expr) {
+                Ok(taken) => found.extend(taken.targets),
+                Err(Problem::Ask { candidates, .. }) => {
+                    doubt = true;
+                    found.extend(candidates);
+                }
+                Err(_) => {}
+            }
+        }
+        if !found.is_empty() {
+            found.sort();
+            found.dedup();
+            self.before = found;
+            self.doubt = doubt;
+        }
+        if spoken.service.is_some() {
+            self.service.clone_from(&spoken.service);
+        }
+        if spoken.path.is_some() {
+            self.path.clone_from(&spoken.path);
+        }
+    }
+
+    fn clause(&mut self, readings: &[Reading<'_>]) -> Result<(), Problem> {
+        let resolved = choose(readings, &self.scope())?;
+        if self.told_already(&resolved.steps) {
+            return Ok(());
+        }
+        if !observes(&resolved.steps) {
+            self.not_spoken_of_apart(&resolved)?;
         }
         if !resolved.about.is_empty() {
-            before = resolved.about;
+            self.before = resolved.about;
+            self.doubt = false;
         }
-        steps.extend(resolved.steps);
+        self.service = None;
+        self.steps.extend(resolved.steps);
+        Ok(())
     }
-    Ok(steps)
+
+    /// `list the nodes, and are they up?`: the list tells that too.
+    fn told_already(&self, steps: &[Proposed]) -> bool {
+        let lists = ["guest.list", "node.list"];
+        let listed = self.steps.last().is_some_and(|step| lists.contains(&step.op.name()));
+        let asked = |step: &Proposed| {
+            (lists.contains(&step.op.name()) || ["guest.status", "node.status"].contains(&step.op.name()))
+                && (step.targets == self.before || step.targets == [Target::cluster()])
+        };
+        listed && steps.iter().all(asked)
+    }
+
+    /// A guest that a comment names and a class takes, or that the comment would have changed too, may be meant or not.
+    fn not_spoken_of_apart(&self, resolved: &Resolved) -> Result<(), Problem> {
+        for spoken in &self.background {
+            let doubtful = |target: &&Target| {
+                resolved.by_class.contains(target) || spoken.acts && !resolved.about.contains(target)
+            };
+            if let Some(target) = spoken.guests.iter().find(doubtful) {
+                return Err(ask(
+                    format!("Is {} meant too? It was spoken of apart.", self.scope().label(target)),
+                    vec![target.clone()],
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Some of a sentence's tokens as a sentence of their own.
-pub fn part<'a>(sentence: &Sentence<'a>, tokens: &[Token]) -> Sentence<'a> {
+fn part<'a>(sentence: &Sentence<'a>, tokens: &[Token]) -> Sentence<'a> {
     Sentence::new(tokens.to_vec(), sentence.lexicon, sentence.vocabulary)
 }
 
-/// The cheapest way to cut the tokens into clauses that can each be read; few clauses before many.
-fn clauses(sentence: &Sentence<'_>, tokens: &[Token]) -> Option<Vec<(usize, usize)>> {
-    let cost = |from: usize, to: usize| {
-        Matcher::new(&part(sentence, &tokens[from..to])).readings().first().map(|reading| reading.cost)
-    };
-    let whole = cost(0, tokens.len());
-    let breaks = breaks(tokens);
-    if whole.is_some_and(|cost| cost < STRANGE) || breaks.is_empty() || breaks.len() > MOST_BREAKS {
-        return whole.map(|_| vec![(0, tokens.len())]);
+/// How a sentence is cut into clauses and comments.
+pub struct Cut<'m, 's, 'l> {
+    sentence: &'s Sentence<'l>,
+    matcher: &'m Matcher<'s, 'l>,
+    starts: Vec<usize>,
+    ends: Vec<usize>,
+}
+
+impl<'m, 's, 'l> Cut<'m, 's, 'l> {
+    /// Finds the places where it may be cut.
+    pub fn new(sentence: &'s Sentence<'l>, matcher: &'m Matcher<'s, 'l>) -> Self {
+        let tokens = &sentence.tokens;
+        // `first snapshot a, then reboot it`
+        let opening = tokens.first().is_some_and(|token| token.is("first"));
+        let counted = tokens.get(1).is_some_and(|token| token.kind == Kind::Number);
+        let mut starts = vec![usize::from(opening && !counted)];
+        let mut ends = Vec::new();
+        for (end, next) in breaks(sentence).into_iter().take(MOST_BREAKS) {
+            ends.push(end);
+            starts.push(next);
+        }
+        ends.push(tokens.len());
+        Self { sentence, matcher, starts, ends }
     }
-    // best[i]: the cheapest reading of everything before the i-th break, with where its last clause began.
-    let mut starts = vec![0];
-    starts.extend(breaks.iter().map(|(_, next)| *next));
-    let mut ends: Vec<usize> = breaks.iter().map(|(end, _)| *end).collect();
-    ends.push(tokens.len());
-    let mut best: Vec<Option<(u32, usize)>> = Vec::new();
-    for (index, end) in ends.iter().enumerate() {
-        let ways = (0..=index).filter_map(|first| {
-            let so_far = if first == 0 { 0 } else { best[first - 1]?.0 + ANOTHER };
-            let from = starts[first];
-            let this = (from < *end).then(|| cost(from, *end))??;
-            Some((so_far + this, first))
-        });
-        best.push(ways.min_by_key(|(cost, first)| (*cost, *first)));
+
+    fn cost(&self, from: usize, to: usize) -> Option<u32> {
+        self.matcher.readings_of(from, to).first().map(|reading| reading.cost)
     }
-    let cut = best.last().copied().flatten();
-    if let Some(whole) = whole
-        && cut.is_none_or(|(cost, _)| cost >= whole)
-    {
-        return Some(vec![(0, tokens.len())]);
+
+    /// What it costs to pass over some words: nothing where they say nothing at all.
+    fn comment_cost(&self, from: usize, to: usize) -> Option<u32> {
+        let mut at = from;
+        while at < to
+            && let Some(end) = self.sentence.filler(at)
+        {
+            at = end;
+        }
+        if at >= to {
+            return Some(0);
+        }
+        is_comment(self.sentence, from..to).then_some(COMMENT)
     }
-    cut?;
-    let mut out = Vec::new();
-    let mut last = Some(ends.len() - 1);
-    while let Some(index) = last {
-        let (_, first) = best[index]?;
-        out.push((starts[first], ends[index]));
-        last = first.checked_sub(1);
+
+    /// The cheapest way to cut that explains every word; few parts before many.
+    pub fn pieces(&self) -> Option<Vec<Piece>> {
+        let (start, end) = (self.starts[0], self.sentence.tokens.len());
+        let whole = vec![Piece { from: start, to: end, comment: false }];
+        let whole_cost = self.cost(start, end);
+        if whole_cost.is_some_and(|cost| cost < PLAIN) || self.ends.len() == 1 {
+            return whole_cost.map(|_| whole);
+        }
+        // best[i]: the cheapest reading of everything before the i-th break, without a request in it and with one.
+        let mut best: Vec<[Option<(u32, Vec<Piece>)>; 2]> = Vec::new();
+        for (index, to) in self.ends.iter().enumerate() {
+            let mut here: [Option<(u32, Vec<Piece>)>; 2] = [None, None];
+            for first in (0..=index).rev() {
+                let from = self.starts[first];
+                if from >= *to {
+                    continue;
+                }
+                let comment = self.comment_cost(from, *to);
+                let doubt = if comment.is_some() { STATEMENT } else { 0 };
+                for (comment, cost) in [(true, comment), (false, self.cost(from, *to).map(|cost| cost + doubt))] {
+                    let Some(cost) = cost else { continue };
+                    let earlier = [Some((0, Vec::new())), None];
+                    let earlier = if first == 0 { &earlier } else { &best[first - 1] };
+                    for (asked, so_far) in earlier.iter().enumerate() {
+                        let Some((so_far, pieces)) = so_far else { continue };
+                        let total = so_far + cost + if first == 0 { 0 } else { ANOTHER };
+                        let slot = &mut here[usize::from(asked == 1 || !comment)];
+                        if slot.as_ref().is_none_or(|(known, _)| total < *known) {
+                            let mut pieces = pieces.clone();
+                            pieces.push(Piece { from, to: *to, comment });
+                            *slot = Some((total, pieces));
+                        }
+                    }
+                }
+            }
+            best.push(here);
+        }
+        let cut = best.pop().and_then(|[_, asked]| asked);
+        match (whole_cost, cut) {
+            (Some(cost), Some((cut, _))) if cost <= cut => Some(whole),
+            (Some(_), None) => Some(whole),
+            (_, cut) => cut.map(|(_, pieces)| pieces),
+        }
     }
-    out.reverse();
-    Some(out)
 }
 
 /// `stop and disable nginx on web`: two verbs with one object are two clauses.
-fn shared_object(sentence: &Sentence<'_>, tokens: &[Token]) -> Option<Vec<Vec<Token>>> {
+fn shared_object(sentence: &Sentence<'_>) -> Option<Vec<Vec<Token>>> {
+    let tokens = &sentence.tokens;
     let joint = (1..tokens.len().min(4)).find(|at| tokens[*at].is("and"))?;
     let readable = |clause: &Vec<Token>| {
         let readings = Matcher::new(&part(sentence, clause)).readings();
@@ -114,21 +273,26 @@ fn shared_object(sentence: &Sentence<'_>, tokens: &[Token]) -> Option<Vec<Vec<To
         .find(|clauses| clauses.iter().all(readable))
 }
 
-/// Where a clause may end and the next begin: before and after a joint.
-fn breaks(tokens: &[Token]) -> Vec<(usize, usize)> {
+/// Where a clause may end and the next begin: before and after a joint, and before a reason.
+fn breaks(sentence: &Sentence<'_>) -> Vec<(usize, usize)> {
+    let tokens = &sentence.tokens;
     let joins = |token: &Token| {
-        matches!(token.kind, Kind::Comma | Kind::Stop)
+        matches!(token.kind, Kind::Comma | Kind::Stop | Kind::Question)
             || ["and", "then", "afterwards", "finally", "next", "also", "after", "that"]
                 .iter()
                 .any(|word| token.is(word))
     };
+    let reasons = &sentence.lexicon.background.reasons;
     let mut out = Vec::new();
     let mut at = 1;
     while at < tokens.len() {
         let token = &tokens[at];
-        let begins = matches!(token.kind, Kind::Comma | Kind::Stop)
+        let begins = matches!(token.kind, Kind::Comma | Kind::Stop | Kind::Question)
             || ["and", "then", "afterwards", "finally"].iter().any(|word| token.is(word));
         if !begins {
+            if reasons.iter().any(|word| token.is(word)) {
+                out.push((at, at));
+            }
             at += 1;
             continue;
         }
@@ -217,6 +381,9 @@ fn unreadable(sentence: &Sentence<'_>) -> Problem {
         }) || !sentence.services(at, false).is_empty()
     };
     let known = (0..sentence.tokens.len()).any(here);
+    if is_elsewhere(sentence) {
+        return Problem::Refuse("that is nothing that this system can do".to_owned());
+    }
     match strangers.first() {
         Some(_) if !known => Problem::Refuse("that is nothing that this system can do".to_owned()),
         Some(word) => {
@@ -224,6 +391,17 @@ fn unreadable(sentence: &Sentence<'_>) -> Problem {
         }
         None => ask("I do not understand all of that. Say it in other words, one request at a time.", Vec::new()),
     }
+}
+
+/// Whether a sentence that nobody can read is about something that is no business of a cluster.
+fn is_elsewhere(sentence: &Sentence<'_>) -> bool {
+    let elsewhere = &sentence.lexicon.elsewhere;
+    let tokens = &sentence.tokens;
+    let first = tokens.iter().find(|token| sentence.filler_word(token).is_none());
+    let of = |token: &Token, list: &[String]| list.iter().any(|word| token.is(word));
+    let named = |token: &Token| sentence.vocabulary.knows(&token.lower);
+    first.is_some_and(|token| of(token, &elsewhere.verbs) && !named(token))
+        || tokens.iter().any(|token| of(token, &elsewhere.words) && !named(token))
 }
 
 #[cfg(test)]

@@ -12,11 +12,18 @@ use super::{
 use std::{
     cell::{Cell, RefCell},
     collections::{HashMap, HashSet},
+    ops::Range,
     rc::Rc,
 };
 
 /// How many partial readings of one clause are followed before the clause counts as unreadable.
-const MOST_STEPS: u32 = 60_000;
+const MOST_STEPS: u32 = 20_000;
+/// How many partial readings of a whole sentence are followed.
+const MOST_STEPS_IN_ALL: u32 = 150_000;
+/// What a phrasing costs, in tenths, that says nothing of the order of its parts.
+const UNORDERED: u32 = 4;
+/// What a preposition or the like costs that such a phrasing does not explain.
+const GLUE: u32 = 1;
 
 /// Filled slots, in the order of the text.
 pub type Slots<'l> = Vec<(&'l str, Value)>;
@@ -37,109 +44,194 @@ type Found<'l> = Rc<Vec<Hit<Slots<'l>>>>;
 /// Readings of a slot by its kind and the token that it begins at.
 type Filled<'l> = HashMap<(&'l str, usize), Rc<Vec<Hit<Value>>>>;
 
-/// Matches the lexicon's phrasings against one clause.
+/// Matches the lexicon's phrasings against the clauses of one sentence.
 pub struct Matcher<'s, 'l> {
     sentence: &'s Sentence<'l>,
     memo: RefCell<HashMap<(*const Node, usize), Found<'l>>>,
     slots: RefCell<Filled<'l>>,
+    read: RefCell<HashMap<(usize, usize), Rc<Vec<Reading<'l>>>>>,
     steps: Cell<u32>,
 }
 
-/// How far a rule has got.
+/// How far a phrasing has got.
+#[derive(Clone)]
 struct State<'l> {
     at: usize,
-    element: usize,
+    /// The parts that are matched: how many of an ordered phrasing, which (a bit each) of an unordered one.
+    parts: u64,
+    /// The adjuncts that are matched, a bit each.
     used: u64,
     slots: Slots<'l>,
     cost: u32,
 }
 
+/// One attempt to read some tokens with one phrasing.
+struct Attempt<'l> {
+    rule: &'l Rule,
+    phrasing: &'l Phrasing,
+    end: usize,
+    limit: u32,
+    /// Places, with what was matched before them, from which the end can't be reached.
+    dead: HashSet<(usize, u64, u64)>,
+    out: Vec<Reading<'l>>,
+}
+
 impl<'s, 'l> Matcher<'s, 'l> {
-    /// For one clause.
+    /// For one sentence.
     pub fn new(sentence: &'s Sentence<'l>) -> Self {
-        Self { sentence, memo: RefCell::default(), slots: RefCell::default(), steps: Cell::new(0) }
+        Self { sentence, memo: RefCell::default(), slots: RefCell::default(), read: RefCell::default(), steps: Cell::new(0) }
     }
 
-    /// All readings of the whole clause, the best first, rules in the lexicon's order where equal.
-    pub fn readings(&self) -> Vec<Reading<'l>> {
-        let length = self.sentence.tokens.len();
-        let present: HashSet<usize> =
-            (0..length).flat_map(|at| self.sentence.phrases(at)).map(|phrase| phrase.concept).collect();
+    /// All readings of the whole sentence as one clause.
+    pub fn readings(&self) -> Rc<Vec<Reading<'l>>> {
+        self.readings_of(0, self.sentence.tokens.len())
+    }
+
+    /// All readings of some tokens as one clause, the best first, rules in the lexicon's order where equal.
+    pub fn readings_of(&self, from: usize, to: usize) -> Rc<Vec<Reading<'l>>> {
+        if let Some(known) = self.read.borrow().get(&(from, to)) {
+            return Rc::clone(known);
+        }
+        let found = Rc::new(self.read(from, to));
+        self.read.borrow_mut().insert((from, to), Rc::clone(&found));
+        found
+    }
+
+    fn read(&self, from: usize, to: usize) -> Vec<Reading<'l>> {
         let mut out = Vec::new();
-        if self.only_fillers() {
+        if self.only_fillers(from, to) {
             return out;
         }
+        let phrases = || (from..to).flat_map(|at| self.sentence.phrases(at)).filter(|phrase| phrase.end <= to);
+        let present: HashSet<usize> = phrases().map(|phrase| phrase.concept).collect();
+        let limit = (self.steps.get() + MOST_STEPS).min(MOST_STEPS_IN_ALL);
         for rule in &self.sentence.lexicon.rules {
             for phrasing in &rule.say {
-                if self.possible(phrasing, &present) {
-                    let start = State { at: 0, element: 0, used: 0, slots: Vec::new(), cost: rule.cost };
-                    self.walk(rule, phrasing, start, &mut out);
+                if self.possible(phrasing, &present, from..to) {
+                    let cost = rule.cost + if phrasing.any_order { UNORDERED } else { 0 };
+                    let start = State { at: from, parts: 0, used: 0, slots: Vec::new(), cost };
+                    let mut attempt =
+                        Attempt { rule, phrasing, end: to, limit, dead: HashSet::new(), out: Vec::new() };
+                    self.walk(&mut attempt, start);
+                    out.append(&mut attempt.out);
                 }
             }
         }
         out.sort_by_key(|reading| reading.cost);
-        out.dedup_by(|right, left| {
-            left.rule.op == right.rule.op && left.rule.args == right.rule.args && left.slots == right.slots
-        });
-        out
+        let mut kept: Vec<Reading<'l>> = Vec::new();
+        for reading in out {
+            let same = |known: &Reading<'l>| {
+                known.rule.op == reading.rule.op && known.rule.args == reading.rule.args && known.slots == reading.slots
+            };
+            if !kept.iter().any(same) {
+                kept.push(reading);
+            }
+        }
+        kept
     }
 
-    fn only_fillers(&self) -> bool {
-        let mut at = 0;
-        while let Some(end) = self.sentence.filler(at) {
+    fn only_fillers(&self, from: usize, to: usize) -> bool {
+        let mut at = from;
+        while at < to
+            && let Some(end) = self.sentence.filler(at)
+        {
             at = end;
         }
-        at >= self.sentence.tokens.len()
+        at >= to
     }
 
-    fn possible(&self, phrasing: &Phrasing, present: &HashSet<usize>) -> bool {
-        let said = |word: &String| self.sentence.tokens.iter().any(|token| reads(token, word).is_some());
+    fn possible(&self, phrasing: &Phrasing, present: &HashSet<usize>, span: Range<usize>) -> bool {
+        let tokens = &self.sentence.tokens[span];
+        let said = |word: &String| tokens.iter().any(|token| reads(token, word).is_some());
         phrasing.concepts.iter().all(|concept| present.contains(concept)) && phrasing.words.iter().all(said)
     }
 
-    fn walk(&self, rule: &'l Rule, phrasing: &'l Phrasing, state: State<'l>, out: &mut Vec<Reading<'l>>) {
+    /// Follows every way to read on; tells whether any of them reached the end.
+    fn walk(&self, attempt: &mut Attempt<'l>, state: State<'l>) -> bool {
         self.steps.set(self.steps.get() + 1);
-        if self.steps.get() > MOST_STEPS {
-            return;
+        if self.steps.get() > attempt.limit || attempt.dead.contains(&(state.at, state.parts, state.used)) {
+            return false;
         }
-        let length = self.sentence.tokens.len();
-        if state.at == length && state.element == phrasing.elements.len() {
+        let phrasing = attempt.phrasing;
+        if state.at == attempt.end && phrasing.is_complete(state.parts) {
             if !doubled(&state.slots) {
-                out.push(Reading { rule, slots: state.slots, cost: state.cost });
+                attempt.out.push(Reading { rule: attempt.rule, slots: state.slots, cost: state.cost });
             }
-            return;
+            return true;
         }
-        if let Some(end) = self.sentence.filler(state.at) {
-            let joint = self.sentence.is_any(state.at, &["and", "so", "also"]);
-            let next = State { at: end, slots: state.slots.clone(), cost: state.cost + u32::from(joint), ..state };
-            self.walk(rule, phrasing, next, out);
+        let key = (state.at, state.parts, state.used);
+        let mut reached = false;
+        for (end, cost) in self.passed_over(&state, attempt) {
+            let next = State { at: end, cost: state.cost + cost, ..state.clone() };
+            reached |= self.walk(attempt, next);
         }
-        for (index, adjunct) in rule.with.iter().enumerate() {
+        for (index, adjunct) in attempt.rule.with.iter().enumerate() {
             let bit = 1 << index.min(63);
-            if state.used & bit != 0 || state.at >= length {
+            if state.used & bit == 0 && state.at < attempt.end {
+                reached |= self.step(attempt, &state, adjunct, false, |next| next.used |= bit);
+            }
+        }
+        if phrasing.any_order {
+            for (index, element) in phrasing.elements.iter().enumerate() {
+                if state.parts & (1 << index) == 0 && state.at < attempt.end {
+                    reached |= self.step(attempt, &state, element, false, |next| next.parts |= 1 << index);
+                }
+            }
+        } else if let Some(element) = usize::try_from(state.parts).ok().and_then(|part| phrasing.elements.get(part)) {
+            reached |= self.step(attempt, &state, element, true, |next| next.parts += 1);
+        }
+        if !reached {
+            attempt.dead.insert(key);
+        }
+        reached
+    }
+
+    /// Matches one piece at a place and goes on behind it.
+    fn step(
+        &self,
+        attempt: &mut Attempt<'l>,
+        state: &State<'l>,
+        node: &'l Node,
+        empty: bool,
+        mark: impl Fn(&mut State<'l>),
+    ) -> bool {
+        let mut reached = false;
+        for hit in self.node(node, state.at).iter() {
+            if hit.end > attempt.end || hit.end == state.at && !empty {
                 continue;
             }
-            for hit in self.node(adjunct, state.at).iter().filter(|hit| hit.end > state.at) {
-                let mut slots = state.slots.clone();
-                slots.extend(hit.value.iter().cloned());
-                let next = State {
-                    at: hit.end,
-                    element: state.element,
-                    used: state.used | bit,
-                    slots,
-                    cost: state.cost + hit.cost,
-                };
-                self.walk(rule, phrasing, next, out);
+            let mut next = state.clone();
+            next.at = hit.end;
+            next.cost += hit.cost;
+            next.slots.extend(hit.value.iter().cloned());
+            mark(&mut next);
+            reached |= self.walk(attempt, next);
+        }
+        reached
+    }
+
+    /// Where words end that say nothing here: fillers, and in an unordered phrasing prepositions and the like.
+    fn passed_over(&self, state: &State<'l>, attempt: &Attempt<'l>) -> Vec<(usize, u32)> {
+        let mut out = Vec::new();
+        if state.at >= attempt.end {
+            return out;
+        }
+        if let Some(end) = self.sentence.filler(state.at).filter(|end| *end <= attempt.end) {
+            out.push((end, u32::from(self.sentence.is_any(state.at, &["and", "so", "also"]))));
+        }
+        if attempt.phrasing.any_order {
+            let concepts = self.sentence.lexicon.glue(attempt.rule.reads);
+            let glued = self.sentence.phrases(state.at).iter().filter(|phrase| {
+                concepts.contains(&phrase.concept) && !phrase.corrected && phrase.end <= attempt.end
+            });
+            out.extend(glued.map(|phrase| (phrase.end, GLUE)));
+            if self.sentence.token(state.at).is_some_and(|token| token.kind == Kind::Possessive) {
+                out.push((state.at + 1, GLUE));
             }
+            out.sort_unstable();
+            out.dedup_by_key(|(end, _)| *end);
         }
-        let Some(element) = phrasing.elements.get(state.element) else { return };
-        for hit in self.node(element, state.at).iter() {
-            let mut slots = state.slots.clone();
-            slots.extend(hit.value.iter().cloned());
-            let next =
-                State { at: hit.end, element: state.element + 1, used: state.used, slots, cost: state.cost + hit.cost };
-            self.walk(rule, phrasing, next, out);
-        }
+        out
     }
 
     /// Where a piece of a phrasing that begins at a token can end.

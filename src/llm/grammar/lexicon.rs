@@ -1,6 +1,7 @@
 //! The lexicon (`lexicon.toml`), read once: the words of English and of the trade, and the phrasings of each operation.
 
 use super::pattern::{self, Node};
+use crate::model::{Risk, catalogue};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::{
@@ -24,6 +25,8 @@ pub struct Lexicon {
     pub correct: Vec<String>,
     /// Concepts by name.
     concepts: BTreeMap<String, usize>,
+    /// Prepositions, then words of questions.
+    glue: [usize; 2],
     /// Classes (`ct`, `vm`, `guest`, `node`, `any`, `template`) by their concept.
     pub classes: HashMap<usize, String>,
     /// States by their concept.
@@ -38,6 +41,10 @@ pub struct Lexicon {
     pub roles: HashMap<usize, String>,
     /// What is said around a request.
     pub background: Background,
+    /// What is no business of this program.
+    pub elsewhere: Elsewhere,
+    /// Concepts with which phrasings begin that ask for a change.
+    pub actions: HashSet<usize>,
     /// The rules, in the file's order.
     pub rules: Vec<Rule>,
     /// What is refused.
@@ -48,12 +55,24 @@ pub struct Lexicon {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Background {
-    /// One has to be in it.
+    /// One has to be in it, or one of `subjects` or `reasons` has to begin it.
     pub verbs: Vec<String>,
-    /// One has to begin the request after it.
-    pub requests: Vec<String>,
+    /// Who or what it speaks of.
+    pub subjects: Vec<String>,
+    /// With which words a reason begins.
+    pub reasons: Vec<String>,
     /// None may be in it.
     pub conditions: Vec<String>,
+}
+
+/// By which words it is known that a sentence is about something else altogether.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Elsewhere {
+    /// It begins with one.
+    pub verbs: Vec<String>,
+    /// It has one.
+    pub words: Vec<String>,
 }
 
 /// How one operation is asked for.
@@ -71,6 +90,8 @@ pub struct Rule {
     pub say: Vec<Phrasing>,
     /// What may stand around them.
     pub with: Vec<Node>,
+    /// Whether the operation only reads.
+    pub reads: bool,
 }
 
 /// A phrasing with what it can't do without.
@@ -78,6 +99,8 @@ pub struct Rule {
 pub struct Phrasing {
     /// Its top-level elements.
     pub elements: Vec<Node>,
+    /// Whether they may stand in any order, with prepositions and the like between them.
+    pub any_order: bool,
     /// Concepts that have to occur.
     pub concepts: Vec<usize>,
     /// Words that have to occur.
@@ -103,6 +126,7 @@ struct File {
     fillers: Vec<String>,
     grammar: Vec<String>,
     background: Background,
+    elsewhere: Elsewhere,
     contractions: BTreeMap<String, String>,
     words: BTreeMap<String, Vec<String>>,
     classes: BTreeMap<String, Vec<String>>,
@@ -160,6 +184,7 @@ impl Lexicon {
         for (name, phrases) in &file.words {
             lexicon.concept(name, phrases);
         }
+        lexicon.glue = [lexicon.id("between"), lexicon.id("asking")];
         lexicon.classes = lexicon.table("class", &file.classes);
         lexicon.states = lexicon.table("state", &file.states);
         lexicon.systems = lexicon.table("system", &file.systems);
@@ -173,6 +198,7 @@ impl Lexicon {
         }
         for entry in &file.rules {
             let rule = lexicon.rule(entry, &file.adjuncts)?;
+            lexicon.actions.extend(rule.say.iter().filter(|_| !rule.reads).filter_map(Phrasing::opening));
             lexicon.rules.push(rule);
         }
         for entry in &file.refuse {
@@ -191,6 +217,7 @@ impl Lexicon {
             known: HashSet::new(),
             correct: Vec::new(),
             concepts: BTreeMap::new(),
+            glue: [FILLER; 2],
             classes: HashMap::new(),
             states: HashMap::new(),
             systems: HashMap::new(),
@@ -198,6 +225,8 @@ impl Lexicon {
             services: HashMap::new(),
             roles: HashMap::new(),
             background: file.background.clone(),
+            elsewhere: file.elsewhere.clone(),
+            actions: HashSet::new(),
             rules: Vec::new(),
             refusals: Vec::new(),
         }
@@ -225,7 +254,7 @@ impl Lexicon {
     }
 
     fn rule(&self, entry: &RuleEntry, adjuncts: &BTreeMap<String, String>) -> Result<Rule, String> {
-        let say: Result<Vec<_>, String> = entry.say.iter().map(|text| Ok(Phrasing::new(self.compile(text)?))).collect();
+        let say: Result<Vec<_>, String> = entry.say.iter().map(|text| self.phrasing(text)).collect();
         let with = entry.with.iter().map(|name| {
             let text = adjuncts.get(name).ok_or_else(|| format!("{}: there is no adjunct `{name}`", entry.op))?;
             self.compile(text)
@@ -239,7 +268,17 @@ impl Lexicon {
             refuse: entry.refuse.clone(),
             say: say?,
             with,
+            reads: catalogue::spec(&entry.op).is_some_and(|spec| spec.risk == Risk::Observe),
         })
+    }
+
+    /// One phrasing: parts in order, or joined by `&` in any order.
+    fn phrasing(&self, text: &str) -> Result<Phrasing, String> {
+        if !text.contains(" & ") {
+            return Ok(Phrasing::new(self.compile(text)?));
+        }
+        let elements = text.split(" & ").map(|part| self.compile(part)).collect::<Result<_, _>>()?;
+        Ok(Phrasing::unordered(elements))
     }
 
     fn refusal(&self, entry: &RefusalEntry) -> Result<Refusal, String> {
@@ -292,6 +331,16 @@ impl Lexicon {
         self.phrases.get(word).map_or(&[], Vec::as_slice)
     }
 
+    /// What an unordered phrasing passes over: prepositions, and where nothing is changed auxiliaries and question words.
+    pub fn glue(&self, reads: bool) -> &[usize] {
+        if reads { &self.glue } else { &self.glue[..1] }
+    }
+
+    /// The line of a concept, as the file calls it.
+    pub fn name_of(&self, concept: usize) -> &str {
+        self.concepts.iter().find(|(_, id)| **id == concept).map_or("", |(name, _)| name)
+    }
+
     /// A concept's number; panics where the lexicon lacks a line that the code relies on, which a test finds.
     pub fn id(&self, name: &str) -> usize {
         *self.concepts.get(name).unwrap_or_else(|| panic!("the lexicon has no line `{name}`"))
@@ -306,7 +355,30 @@ impl Phrasing {
             Node::Seq(elements) => elements,
             other => vec![other],
         };
-        Self { elements, concepts, words }
+        Self { elements, any_order: false, concepts, words }
+    }
+
+    fn unordered(elements: Vec<Node>) -> Self {
+        let (mut concepts, mut words) = (Vec::new(), Vec::new());
+        elements.iter().for_each(|node| node.needs(&mut concepts, &mut words));
+        Self { elements, any_order: true, concepts, words }
+    }
+
+    /// The concept with which an ordered phrasing begins.
+    fn opening(&self) -> Option<usize> {
+        match self.elements.first() {
+            Some(Node::Concept(concept)) if !self.any_order => Some(*concept),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing that has to be said is missing.
+    pub fn is_complete(&self, parts: u64) -> bool {
+        if !self.any_order {
+            return usize::try_from(parts).is_ok_and(|parts| parts == self.elements.len());
+        }
+        let needed = |node: &Node| !matches!(node, Node::Opt(_));
+        self.elements.iter().enumerate().all(|(index, node)| parts & (1 << index) != 0 || !needed(node))
     }
 }
 

@@ -2,9 +2,10 @@
 //! tokens → phrases and noun phrases with their costs → readings of a clause → resolved steps. A rule reads a clause only
 //! when it accounts for every word; what is left over, contradicts or fits several things becomes a question.
 
-mod background;
 mod class;
 mod clause;
+mod comment;
+mod explain;
 mod fit;
 mod guard;
 mod intent;
@@ -19,6 +20,8 @@ mod service;
 mod token;
 mod values;
 mod vocabulary;
+
+pub use explain::{Explanation, explain};
 
 use super::{Planner, Proposal};
 use crate::model::{Inventory, Op, Target, plan::Proposed};

@@ -4,7 +4,7 @@ use super::{
     noun::{Class, Determiner, Filter, Hit, Noun, Property},
     sentence::Sentence,
     token::Kind,
-    vocabulary::Named,
+    vocabulary::{Named, name_parts},
 };
 use crate::model::{Target, target::Vmid};
 
@@ -154,10 +154,14 @@ impl Sentence<'_> {
         let mut words = Vec::new();
         for end in at + 1..=(at + 3).min(self.tokens.len()) {
             let token = &self.tokens[end - 1];
-            if !matches!(token.kind, Kind::Word | Kind::Number) || !self.vocabulary.is_part(&token.lower) {
+            let parts = name_parts(&token.lower);
+            if !matches!(token.kind, Kind::Word | Kind::Number)
+                || parts.is_empty()
+                || !parts.iter().all(|part| self.vocabulary.is_part(part))
+            {
                 break;
             }
-            words.push(token.lower.clone());
+            words.extend(parts);
             if !self.vocabulary.with_parts(&words).is_empty() {
                 let noun = Noun::Partial { words: words.clone(), filters: Vec::new() };
                 out.push(Hit { end, value: noun, cost: 6 });

@@ -48,6 +48,11 @@ pub fn resolve(reading: &Reading<'_>, scope: &Scope<'_>) -> Result<Resolved, Pro
     }
     let expr = parts.targets.take().unwrap_or_default();
     if expr.include == [Noun::Pronoun] && expr.exclude.is_empty() {
+        if let (Some(service), Some(op)) = (scope.service, parts.of_service()) {
+            op.clone_into(&mut parts.op);
+            let services = [service.clone()];
+            return Parts { services: &services, ..parts }.services_at_home(scope);
+        }
         parts.pronoun(scope)?;
         if parts.args.contains_key("service") {
             return parts.finish(scope.before.to_vec(), Vec::new());
@@ -96,6 +101,9 @@ impl<'r> Parts<'r> {
                 }
             }
         }
+        if let Some(path) = scope.path.filter(|_| parts.op.starts_with("config.") && parts.op != "config.backups") {
+            parts.args.entry("path").or_insert_with(|| Json::from(path));
+        }
         if let Some(except) = except {
             let Some(targets) = &mut parts.targets else {
                 return Err(ask("Of which guests or nodes should that be left out?", Vec::new()));
@@ -105,21 +113,27 @@ impl<'r> Parts<'r> {
         Ok(parts)
     }
 
-    /// `stop nginx and start it again`: what can be said of a guest and of a service alike is said of what was last
-    /// spoken of.
-    fn pronoun(&mut self, scope: &Scope<'_>) -> Result<(), Problem> {
+    /// What the operation is called where it is a service that it is done to.
+    fn of_service(&self) -> Option<&'static str> {
         let alike = [
             ("guest.start", "service.start"),
             ("guest.shutdown", "service.stop"),
+            ("guest.stop", "service.stop"),
             ("guest.reboot", "service.restart"),
             ("guest.status", "service.status"),
         ];
-        let Some((_, of_service)) = alike.iter().find(|(of_guest, _)| *of_guest == self.op) else { return Ok(()) };
+        alike.iter().find(|(of_guest, _)| *of_guest == self.op).map(|(_, of_service)| *of_service)
+    }
+
+    /// `stop nginx and start it again`: what can be said of a guest and of a service alike is said of what was last
+    /// spoken of.
+    fn pronoun(&mut self, scope: &Scope<'_>) -> Result<(), Problem> {
+        let Some(of_service) = self.of_service() else { return Ok(()) };
         let Some(step) = scope.step else { return Ok(()) };
         let group = step.op.name().split('.').next().unwrap_or_default();
         match (step.op.service(), group) {
             (Some(service), _) => {
-                (*of_service).clone_into(&mut self.op);
+                of_service.clone_into(&mut self.op);
                 self.args.insert("service".to_owned(), Json::from(service));
                 Ok(())
             }
@@ -288,7 +302,7 @@ mod tests {
     fn outcome(text: &str) -> String {
         read(text, |sentence| {
             let readings = Matcher::new(sentence).readings();
-            let scope = Scope { vocabulary: sentence.vocabulary, before: &[], step: None };
+            let scope = Scope { vocabulary: sentence.vocabulary, before: &[], doubt: false, step: None, service: None, path: None };
             let Some(reading) = readings.first() else { return "unread".to_owned() };
             match resolve(reading, &scope) {
                 Ok(resolved) => {

@@ -57,6 +57,27 @@ impl<'a> Sentence<'a> {
         })
     }
 
+    /// Whether a token by itself is a filler or punctuation.
+    pub fn filler_word(&self, token: &Token) -> Option<()> {
+        let punctuation = matches!(token.kind, Kind::Comma | Kind::Stop | Kind::Question);
+        let filler = self.lexicon.beginning(&token.lower).iter().any(|(id, rest)| *id == FILLER && rest.is_empty());
+        (punctuation || filler).then_some(())
+    }
+
+    /// Whether a phrase begins there that asks for something to be done.
+    pub fn begins_action(&self, at: usize) -> bool {
+        self.phrases(at).iter().any(|phrase| self.lexicon.actions.contains(&phrase.concept))
+    }
+
+    /// Whether a question or an order to show something begins there.
+    pub fn begins_question(&self, at: usize) -> bool {
+        const WORDS: &[&str] = &[
+            "is", "are", "was", "were", "does", "do", "did", "has", "have", "had", "can", "will", "what", "which", "who", "how",
+            "when", "where", "why", "any", "show", "list", "check", "give", "tell",
+        ];
+        self.is_any(at, WORDS)
+    }
+
     /// The token at a place.
     pub fn token(&self, at: usize) -> Option<&Token> {
         self.tokens.get(at)

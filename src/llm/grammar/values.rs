@@ -60,6 +60,7 @@ impl Sentence<'_> {
             "logfile" => self.of_kind(at, Kind::Path, |token| if is_log(&token.lower) { 0 } else { 12 }),
             "command" => self.of_kind(at, Kind::Quoted, |_| 0),
             "patch" => self.of_kind(at, Kind::Patch, |_| 0),
+            "backupid" => self.backup_slot(at),
             "node" => self.node_slot(at),
             "storage" => self.storage_slot(at),
             "snapshot" => self.snapshot_slot(at),
@@ -288,6 +289,13 @@ impl Sentence<'_> {
             return one(Some((at + 1, Json::from(name), 10)));
         }
         self.free(at, 4, FAR, 10)
+    }
+
+    /// What vzdump calls a backup, with or without its storage.
+    fn backup_slot(&self, at: usize) -> Hits {
+        let token = self.token(at).filter(|token| token.is_wordlike() || token.kind == Kind::Path);
+        let named = token.filter(|token| token.lower.contains("vzdump-") || token.lower.contains(":backup/"));
+        one(named.map(|token| (at + 1, Json::from(token.text.clone()), 0)))
     }
 
     /// A template's file name, or a word of a template guest: its name, a part of it, its system.
