@@ -78,7 +78,15 @@ struct Talk<'s> {
 
 impl<'s> Talk<'s> {
     fn new(sentence: &'s Sentence<'s>) -> Self {
-        Self { sentence, steps: Vec::new(), before: Vec::new(), doubt: false, service: None, path: None, background: Vec::new() }
+        Self {
+            sentence,
+            steps: Vec::new(),
+            before: Vec::new(),
+            doubt: false,
+            service: None,
+            path: None,
+            background: Vec::new(),
+        }
     }
 
     fn scope(&self) -> Scope<'_> {

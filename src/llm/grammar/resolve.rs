@@ -302,7 +302,14 @@ mod tests {
     fn outcome(text: &str) -> String {
         read(text, |sentence| {
             let readings = Matcher::new(sentence).readings();
-            let scope = Scope { vocabulary: sentence.vocabulary, before: &[], doubt: false, step: None, service: None, path: None };
+            let scope = Scope {
+                vocabulary: sentence.vocabulary,
+                before: &[],
+                doubt: false,
+                step: None,
+                service: None,
+                path: None,
+            };
             let Some(reading) = readings.first() else { return "unread".to_owned() };
             match resolve(reading, &scope) {
                 Ok(resolved) => {
