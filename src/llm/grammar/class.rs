@@ -60,6 +60,10 @@ pub struct Scope<'a> {
     pub before: &'a [Target],
     /// Whether it is open which of those was meant.
     pub doubt: bool,
+    /// Whether those were named in a comment alone.
+    pub aside: bool,
+    /// Whether agents were spoken of.
+    pub agent: bool,
     /// The step before, for a pronoun that means its service.
     pub step: Option<&'a Proposed>,
     /// A service that was spoken of, for a pronoun that means it.
@@ -74,6 +78,15 @@ pub fn ask(question: impl Into<String>, candidates: Vec<Target>) -> Problem {
 }
 
 impl Scope<'_> {
+    /// The service that a pronoun means.
+    pub fn spoken_service(&self) -> Option<ServiceWord> {
+        let of_step = || {
+            let name = self.step?.op.service()?;
+            Some(ServiceWord { text: name.to_owned(), units: vec![name.to_owned()], many: false })
+        };
+        self.service.cloned().or_else(of_step)
+    }
+
     /// The targets of an expression.
     pub fn resolve(&self, expr: &Expr) -> Result<Taken, Problem> {
         let mut taken = Taken::default();
@@ -140,7 +153,16 @@ impl Scope<'_> {
                 let guests: Vec<&Guest> = guests.filter(|guest| !guest.template).collect();
                 self.one(&guests, &[], None, filters, &words.join(" "))
             }
-            Noun::Class { many: true, class, filters, .. } => self.members(*class, filters),
+            Noun::Class { many: true, class, filters, count, .. } => {
+                let members = self.members(*class, filters)?;
+                match count {
+                    Some(count) if members.len() != *count => {
+                        let question = format!("{count} were spoken of, and {} fit that. Which ones? Name them.", members.len());
+                        Err(ask(question, members))
+                    }
+                    _ => Ok(members),
+                }
+            }
             Noun::Class { class, words, filters, .. }
                 if words.is_empty() && filters.is_empty() && !self.doubt && self.spoken_of_as(*class) =>
             {
@@ -346,7 +368,7 @@ mod tests {
         let mut tokens = tokens(text, Lexicon::get());
         vocabulary.correct(&mut tokens, Lexicon::get());
         let sentence = Sentence::new(tokens, Lexicon::get(), &vocabulary);
-        let scope = Scope { vocabulary: &vocabulary, before: &[], doubt: false, step: None, service: None, path: None };
+        let scope = Scope { vocabulary: &vocabulary, before: &[], doubt: false, aside: false, agent: false, step: None, service: None, path: None };
         let hits = sentence.targets(0).into_iter().filter(|hit| hit.end == sentence.tokens.len());
         let Some(best) = hits.min_by_key(|hit| hit.cost) else { return "unread".to_owned() };
         let list = |targets: &[Target]| targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");

@@ -70,6 +70,9 @@ struct Talk<'s> {
     before: Vec<Target>,
     /// Whether it is open which of those was meant.
     doubt: bool,
+    /// Whether those were named in a comment alone.
+    aside: bool,
+    agent: bool,
     service: Option<ServiceWord>,
     path: Option<String>,
     /// What the comments speak of.
@@ -78,7 +81,7 @@ struct Talk<'s> {
 
 impl<'s> Talk<'s> {
     fn new(sentence: &'s Sentence<'s>) -> Self {
-        Self { sentence, steps: Vec::new(), before: Vec::new(), doubt: false, service: None, path: None, background: Vec::new() }
+        Self { sentence, steps: Vec::new(), before: Vec::new(), doubt: false, aside: false, agent: false, service: None, path: None, background: Vec::new() }
     }
 
     fn scope(&self) -> Scope<'_> {
@@ -86,6 +89,8 @@ impl<'s> Talk<'s> {
             vocabulary: self.sentence.vocabulary,
             before: &self.before,
             doubt: self.doubt,
+            aside: self.aside,
+            agent: self.agent,
             step: self.steps.last(),
             service: self.service.as_ref(),
             path: self.path.as_deref(),
@@ -111,10 +116,12 @@ impl<'s> Talk<'s> {
             found.dedup();
             self.before = found;
             self.doubt = doubt;
+            self.aside = true;
         }
         if spoken.service.is_some() {
             self.service.clone_from(&spoken.service);
         }
+        self.agent |= spoken.agent;
         if spoken.path.is_some() {
             self.path.clone_from(&spoken.path);
         }
@@ -131,7 +138,9 @@ impl<'s> Talk<'s> {
         if !resolved.about.is_empty() {
             self.before = resolved.about;
             self.doubt = false;
+            self.aside = false;
         }
+        self.agent = false;
         self.service = None;
         self.steps.extend(resolved.steps);
         Ok(())
@@ -290,7 +299,8 @@ fn breaks(sentence: &Sentence<'_>) -> Vec<(usize, usize)> {
         let begins = matches!(token.kind, Kind::Comma | Kind::Stop | Kind::Question)
             || ["and", "then", "afterwards", "finally"].iter().any(|word| token.is(word));
         if !begins {
-            if reasons.iter().any(|word| token.is(word)) {
+            let before = token.is("before") && tokens.get(at + 1).is_some_and(|next| next.is("i") || next.is("we"));
+            if before || reasons.iter().any(|word| token.is(word)) {
                 out.push((at, at));
             }
             at += 1;

@@ -19,6 +19,8 @@ pub struct Spoken {
     pub nouns: Vec<Expr>,
     /// A service, where one is named that is no guest's name.
     pub service: Option<ServiceWord>,
+    /// Whether it speaks of agents.
+    pub agent: bool,
     /// A file.
     pub path: Option<String>,
     /// The guests that it names.
@@ -59,6 +61,7 @@ pub fn spoken_of(sentence: &Sentence<'_>, span: Range<usize>) -> Spoken {
     let mut at = span.start;
     while at < span.end {
         spoken.acts |= sentence.begins_action(at);
+        spoken.agent |= sentence.concept(at, sentence.lexicon.id("agent")).next().is_some();
         let token = &sentence.tokens[at];
         if token.kind == Kind::Path {
             spoken.path = Some(token.text.clone());
@@ -81,6 +84,11 @@ pub fn spoken_of(sentence: &Sentence<'_>, span: Range<usize>) -> Spoken {
             }
             None => at += 1,
         }
+    }
+    // Beside a name, words that may be a part of names are just words.
+    let whole = |expr: &Expr| expr.include.iter().all(|noun| matches!(noun, Noun::Named { .. } | Noun::Vmid { .. }));
+    if spoken.nouns.iter().any(whole) {
+        spoken.nouns.retain(whole);
     }
     spoken.guests.retain(|target| target.vmid().is_some());
     spoken

@@ -57,6 +57,7 @@ impl Sentence<'_> {
                         many: true,
                         any: false,
                         all: true,
+                        count: None,
                     },
                     cost,
                 });
@@ -169,6 +170,14 @@ impl Sentence<'_> {
         }
     }
 
+    /// `workers`, where guests have `worker` in their names: that part.
+    fn several_called(&self, at: usize) -> Option<String> {
+        let token = self.token(at).filter(|token| token.kind == Kind::Word)?;
+        let one = token.lower.strip_suffix('s').filter(|one| one.len() >= 2)?;
+        let fits = self.vocabulary.is_part(one) && !self.vocabulary.is_part(&token.lower) && self.class_noun(at).is_empty();
+        fits.then(|| one.to_owned())
+    }
+
     pub(super) fn class(&self, at: usize, determiner: Determiner, out: &mut Vec<Hit<Noun>>) {
         let mut open = vec![(at, Vec::<Filter>::new(), Vec::<String>::new(), 0)];
         for _ in 0..5 {
@@ -190,8 +199,24 @@ impl Sentence<'_> {
                         many,
                         any: determiner.any,
                         all: determiner.all || class == Class::All,
+                        count: determiner.count,
                     };
                     out.push(Hit { end: after, value: noun, cost });
+                }
+                if let Some(part) = self.several_called(end) {
+                    let mut filters = filters.clone();
+                    filters.push(Filter::is(Property::Part(part)));
+                    let noun = Noun::Class {
+                        class: Class::Any,
+                        words: Vec::new(),
+                        filters,
+                        mods: 0,
+                        many: true,
+                        any: determiner.any,
+                        all: determiner.all,
+                        count: determiner.count,
+                    };
+                    out.push(Hit { end: end + 1, value: noun, cost: cost + 2 });
                 }
                 if let Some((after, pool)) = self.pool(end) {
                     let mut filters = filters.clone();
@@ -204,6 +229,7 @@ impl Sentence<'_> {
                         many: true,
                         any: false,
                         all: true,
+                        count: None,
                     };
                     out.push(Hit { end: after, value: noun, cost });
                 }

@@ -39,6 +39,12 @@ pub fn resolve(reading: &Reading<'_>, scope: &Scope<'_>) -> Result<Resolved, Pro
         return Err(Problem::Refuse(why.clone()));
     }
     let mut parts = Parts::of(reading, scope)?;
+    let spoken;
+    if parts.services.iter().any(ServiceWord::is_pronoun) {
+        let open = || ask("What does \"it\" stand for? Name the service and the guest.", scope.before.to_vec());
+        spoken = [scope.spoken_service().ok_or_else(open)?];
+        parts.services = &spoken;
+    }
     adopt_template(&mut parts, scope)?;
     if parts.targets.is_none() && parts.services.is_empty() {
         return parts.without_targets(scope);
@@ -52,6 +58,9 @@ pub fn resolve(reading: &Reading<'_>, scope: &Scope<'_>) -> Result<Resolved, Pro
             op.clone_into(&mut parts.op);
             let services = [service.clone()];
             return Parts { services: &services, ..parts }.services_at_home(scope);
+        }
+        if scope.agent && parts.op == "package.upgrade" && parts.args.is_empty() {
+            "agent.update".clone_into(&mut parts.op);
         }
         parts.pronoun(scope)?;
         if parts.args.contains_key("service") {
@@ -190,10 +199,13 @@ impl<'r> Parts<'r> {
 
     /// Services without a guest: what the clause before was about where it has them, else where they are at home.
     fn services_at_home(self, scope: &Scope<'_>) -> Result<Resolved, Problem> {
-        if !scope.before.is_empty() {
+        if !scope.before.is_empty() && !scope.doubt {
             let taken =
                 Taken { targets: scope.before.to_vec(), groups: vec![scope.before.to_vec()], ..Taken::default() };
-            return self.services_on(&taken, scope);
+            let there = self.services_on(&taken, scope);
+            if there.is_ok() || !scope.aside {
+                return there;
+            }
         }
         let mut steps = Vec::new();
         let mut about = Vec::new();
@@ -208,7 +220,7 @@ impl<'r> Parts<'r> {
     }
 
     /// One step for each service and each name that it has, in the order of the text.
-    fn services_on(self, taken: &Taken, scope: &Scope<'_>) -> Result<Resolved, Problem> {
+    fn services_on(&self, taken: &Taken, scope: &Scope<'_>) -> Result<Resolved, Problem> {
         let mut steps = Vec::new();
         for word in self.services {
             let mut by_unit: Vec<(String, Vec<Target>)> = Vec::new();
@@ -302,7 +314,7 @@ mod tests {
     fn outcome(text: &str) -> String {
         read(text, |sentence| {
             let readings = Matcher::new(sentence).readings();
-            let scope = Scope { vocabulary: sentence.vocabulary, before: &[], doubt: false, step: None, service: None, path: None };
+            let scope = Scope { vocabulary: sentence.vocabulary, before: &[], doubt: false, aside: false, agent: false, step: None, service: None, path: None };
             let Some(reading) = readings.first() else { return "unread".to_owned() };
             match resolve(reading, &scope) {
                 Ok(resolved) => {
