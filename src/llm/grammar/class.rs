@@ -3,6 +3,7 @@
 
 use super::{
     noun::{Class, Expr, Filter, Noun, Property},
+    comment::Spoken,
     service::ServiceWord,
     vocabulary::{Named, Vocabulary},
 };
@@ -62,14 +63,10 @@ pub struct Scope<'a> {
     pub doubt: bool,
     /// Whether those were named in a comment alone.
     pub aside: bool,
-    /// Whether agents were spoken of.
-    pub agent: bool,
+    /// What else was spoken of in a comment.
+    pub spoken: Option<&'a Spoken>,
     /// The step before, for a pronoun that means its service.
     pub step: Option<&'a Proposed>,
-    /// A service that was spoken of, for a pronoun that means it.
-    pub service: Option<&'a ServiceWord>,
-    /// A file that was spoken of.
-    pub path: Option<&'a str>,
 }
 
 /// A question.
@@ -84,7 +81,7 @@ impl Scope<'_> {
             let name = self.step?.op.service()?;
             Some(ServiceWord { text: name.to_owned(), units: vec![name.to_owned()], many: false })
         };
-        self.service.cloned().or_else(of_step)
+        self.spoken.and_then(|spoken| spoken.service.clone()).or_else(of_step)
     }
 
     /// The targets of an expression.
@@ -368,7 +365,7 @@ mod tests {
         let mut tokens = tokens(text, Lexicon::get());
         vocabulary.correct(&mut tokens, Lexicon::get());
         let sentence = Sentence::new(tokens, Lexicon::get(), &vocabulary);
-        let scope = Scope { vocabulary: &vocabulary, before: &[], doubt: false, aside: false, agent: false, step: None, service: None, path: None };
+        let scope = Scope { vocabulary: &vocabulary, before: &[], doubt: false, aside: false, spoken: None, step: None };
         let hits = sentence.targets(0).into_iter().filter(|hit| hit.end == sentence.tokens.len());
         let Some(best) = hits.min_by_key(|hit| hit.cost) else { return "unread".to_owned() };
         let list = |targets: &[Target]| targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");

@@ -21,6 +21,10 @@ pub struct Spoken {
     pub service: Option<ServiceWord>,
     /// Whether it speaks of agents.
     pub agent: bool,
+    /// Whether it speaks of something that guests have: a snapshot, a backup, a disk.
+    pub part: bool,
+    /// A snapshot.
+    pub snapshot: Option<String>,
     /// A file.
     pub path: Option<String>,
     /// The guests that it names.
@@ -41,7 +45,7 @@ pub fn is_comment(sentence: &Sentence<'_>, span: Range<usize>) -> bool {
     let conditional = words[skipped..].iter().any(|token| one_of(token, &background.conditions));
     let data = words.iter().any(|token| matches!(token.kind, Kind::Quoted | Kind::Patch | Kind::Question));
     let denial = ["do", "not", "never", "no"].iter().any(|word| words[first].is(word));
-    if conditional || data || denial {
+    if conditional || data || denial && !subject(0) {
         return false;
     }
     let verb = |token: &Token| {
@@ -62,7 +66,12 @@ pub fn spoken_of(sentence: &Sentence<'_>, span: Range<usize>) -> Spoken {
     while at < span.end {
         spoken.acts |= sentence.begins_action(at);
         spoken.agent |= sentence.concept(at, sentence.lexicon.id("agent")).next().is_some();
+        let parts = ["snapshots", "backups", "disk", "packages", "alerts", "config", "logs"];
+        spoken.part |= parts.iter().any(|line| sentence.concept(at, sentence.lexicon.id(line)).next().is_some());
         let token = &sentence.tokens[at];
+        if let Some(name) = sentence.vocabulary.snapshot(&token.lower) {
+            spoken.snapshot = Some(name.to_owned());
+        }
         if token.kind == Kind::Path {
             spoken.path = Some(token.text.clone());
         }

@@ -13,8 +13,9 @@ use std::{
 pub const FILLER: usize = 0;
 
 /// What makes a request of a participle. `should x be …` is a question, so these stand directly before it.
-const PASSIVE: [&str; 11] = [
+const PASSIVE: [&str; 13] = [
     "to be", "must be", "should be", "shall be", "has to be", "have to be", "needs to be", "need to be", "wants to be", "needs", "get",
+    "can be", "may be",
 ];
 
 /// Everything that is known without an inventory.

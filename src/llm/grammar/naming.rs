@@ -170,6 +170,46 @@ impl Sentence<'_> {
         }
     }
 
+    /// `both pacs`, `all portals`: every guest with those words in its name.
+    pub(super) fn all_called(&self, at: usize, determiner: Determiner, out: &mut Vec<Hit<Noun>>) {
+        let mut found = Vec::new();
+        self.partial(at, &mut found);
+        out.extend(found.into_iter().filter_map(|hit| {
+            let Noun::Partial { words, .. } = hit.value else { return None };
+            let noun = Noun::Class {
+                class: Class::Any,
+                mods: 0,
+                filters: words.iter().map(|word| Filter::is(Property::Part(word.clone()))).collect(),
+                words: Vec::new(),
+                many: true,
+                any: determiner.any,
+                all: true,
+                count: determiner.count,
+            };
+            Some(Hit { end: hit.end, value: noun, cost: 4 })
+        }));
+    }
+
+    /// `restart nginx in prod`: an environment stands for what is in it.
+    pub(super) fn environment(&self, at: usize, out: &mut Vec<Hit<Noun>>) {
+        let Some(token) = self.token(at).filter(|token| token.kind == Kind::Word) else { return };
+        let known = self.lexicon.tags.iter().any(|group| group.contains(&token.lower));
+        let tags = self.vocabulary.tags_for(&token.lower, self.lexicon);
+        if known && !tags.is_empty() && at > 0 && self.is(at - 1, "in") {
+            let noun = Noun::Class {
+                class: Class::Any,
+                words: Vec::new(),
+                filters: vec![Filter::is(Property::Tag(tags))],
+                mods: 0,
+                many: true,
+                any: false,
+                all: true,
+                count: None,
+            };
+            out.push(Hit { end: at + 1, value: noun, cost: 4 });
+        }
+    }
+
     /// `workers`, where guests have `worker` in their names: that part.
     fn several_called(&self, at: usize) -> Option<String> {
         let token = self.token(at).filter(|token| token.kind == Kind::Word)?;
@@ -189,7 +229,9 @@ impl Sentence<'_> {
                     }
                     // `the nginx server` is rather the service than a machine.
                     let served = !words.is_empty() && self.tokens[after - 1].is("server");
-                    let cost = cost + if served { 4 } else { 0 };
+                    // `the intranet container` is rather the one of that very name than all that have it in theirs.
+                    let named = !words.is_empty() && !self.vocabulary.named(&words.concat()).is_empty();
+                    let cost = cost + if served { 4 } else { 0 } + if named { 3 } else { 0 };
                     let many = determiner.all || determiner.any || plural;
                     let noun = Noun::Class {
                         class,

@@ -285,6 +285,10 @@ impl Sentence<'_> {
             self.partial(start, &mut out);
         }
         self.class(start, determiner, &mut out);
+        if determiner.all {
+            self.all_called(start, determiner, &mut out);
+        }
+        self.environment(start, &mut out);
         if determiner.all && out.is_empty() {
             let noun = Noun::Class {
                 class: Class::Any,

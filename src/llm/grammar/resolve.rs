@@ -54,14 +54,12 @@ pub fn resolve(reading: &Reading<'_>, scope: &Scope<'_>) -> Result<Resolved, Pro
     }
     let expr = parts.targets.take().unwrap_or_default();
     if expr.include == [Noun::Pronoun] && expr.exclude.is_empty() {
-        if let (Some(service), Some(op)) = (scope.service, parts.of_service()) {
+        if let (Some(service), Some(op)) = (scope.spoken.and_then(|spoken| spoken.service.as_ref()), parts.of_service()) {
             op.clone_into(&mut parts.op);
             let services = [service.clone()];
             return Parts { services: &services, ..parts }.services_at_home(scope);
         }
-        if scope.agent && parts.op == "package.upgrade" && parts.args.is_empty() {
-            "agent.update".clone_into(&mut parts.op);
-        }
+        parts.of_what_was_spoken(scope)?;
         parts.pronoun(scope)?;
         if parts.args.contains_key("service") {
             return parts.finish(scope.before.to_vec(), Vec::new());
@@ -110,7 +108,7 @@ impl<'r> Parts<'r> {
                 }
             }
         }
-        if let Some(path) = scope.path.filter(|_| parts.op.starts_with("config.") && parts.op != "config.backups") {
+        if let Some(path) = scope.spoken.and_then(|spoken| spoken.path.as_deref()).filter(|_| parts.op.starts_with("config.") && parts.op != "config.backups") {
             parts.args.entry("path").or_insert_with(|| Json::from(path));
         }
         if let Some(except) = except {
@@ -120,6 +118,26 @@ impl<'r> Parts<'r> {
             targets.exclude.extend(except.include.iter().chain(&except.exclude).cloned());
         }
         Ok(parts)
+    }
+
+    /// `its agent is old, update it`, `the snapshot is obsolete, delete it`: not the guest but what it has is meant.
+    fn of_what_was_spoken(&mut self, scope: &Scope<'_>) -> Result<(), Problem> {
+        let Some(spoken) = scope.spoken else { return Ok(()) };
+        match (self.op.as_str(), &spoken.snapshot) {
+            ("package.upgrade", _) if spoken.agent && self.args.is_empty() => {
+                "agent.update".clone_into(&mut self.op);
+            }
+            ("guest.destroy", _) if spoken.agent => "agent.remove".clone_into(&mut self.op),
+            ("guest.destroy", Some(snapshot)) => {
+                "guest.delete_snapshot".clone_into(&mut self.op);
+                self.args.insert("snapshot".to_owned(), Json::from(snapshot.as_str()));
+            }
+            ("guest.destroy", None) if spoken.part => {
+                return Err(ask("What is to be deleted? Name it, and the guest.", scope.before.to_vec()));
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// What the operation is called where it is a service that it is done to.
@@ -146,6 +164,7 @@ impl<'r> Parts<'r> {
                 self.args.insert("service".to_owned(), Json::from(service));
                 Ok(())
             }
+            (None, "package") if step.op.args().is_empty() => Ok(()),
             (None, "package" | "config" | "exec" | "logs") => {
                 Err(ask("What does \"it\" stand for, the guest or a service in it? Name it.", scope.before.to_vec()))
             }
@@ -314,7 +333,7 @@ mod tests {
     fn outcome(text: &str) -> String {
         read(text, |sentence| {
             let readings = Matcher::new(sentence).readings();
-            let scope = Scope { vocabulary: sentence.vocabulary, before: &[], doubt: false, aside: false, agent: false, step: None, service: None, path: None };
+            let scope = Scope { vocabulary: sentence.vocabulary, before: &[], doubt: false, aside: false, spoken: None, step: None };
             let Some(reading) = readings.first() else { return "unread".to_owned() };
             match resolve(reading, &scope) {
                 Ok(resolved) => {

@@ -69,7 +69,12 @@ impl Sentence<'_> {
             "template" => self.template_slot(at),
             "priority" => one(self.priority(at).map(|word| (at + 1, Json::from(word), 0))),
             "kind" => self.kind_slot(at),
-            "packages" | "tags" => self.list_slot(kind, at),
+            "knownsnapshot" => {
+                let token = self.token(at).filter(|token| token.is_wordlike());
+                let name = token.and_then(|token| self.vocabulary.snapshot(&token.lower));
+                one(name.map(|name| (at + 1, Json::from(name), 0)))
+            }
+            "packages" | "surepackages" | "tags" => self.list_slot(kind, at),
             "pattern" => self.free(at, 3, 15, 10),
             "rule" => self.rule_slot(at),
             "key" => self.free(at, 2, 10, 15),
@@ -399,8 +404,10 @@ impl Sentence<'_> {
             && token.text.chars().all(plain);
         let word = token.lower.as_str();
         let known = self.lexicon.knows(word) && self.vocabulary.service(word).is_none() && !self.is_package(word);
-        let cost = if kind == "tags" {
+        let cost = if kind == "tags" || kind == "surepackages" && !matches!(word, "on" | "in" | "to" | "from" | "and") {
             0
+        } else if self.vocabulary.snapshot(word).is_some() {
+            FAR
         } else if known {
             FAR
         } else {
