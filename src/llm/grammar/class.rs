@@ -3,6 +3,7 @@
 
 use super::{
     noun::{Class, Expr, Filter, Noun, Property},
+    comment::Spoken,
     service::ServiceWord,
     vocabulary::{Named, Vocabulary},
 };
@@ -60,12 +61,12 @@ pub struct Scope<'a> {
     pub before: &'a [Target],
     /// Whether it is open which of those was meant.
     pub doubt: bool,
+    /// Whether those were named in a comment alone.
+    pub aside: bool,
+    /// What else was spoken of in a comment.
+    pub spoken: Option<&'a Spoken>,
     /// The step before, for a pronoun that means its service.
     pub step: Option<&'a Proposed>,
-    /// A service that was spoken of, for a pronoun that means it.
-    pub service: Option<&'a ServiceWord>,
-    /// A file that was spoken of.
-    pub path: Option<&'a str>,
 }
 
 /// A question.
@@ -74,6 +75,15 @@ pub fn ask(question: impl Into<String>, candidates: Vec<Target>) -> Problem {
 }
 
 impl Scope<'_> {
+    /// The service that a pronoun means.
+    pub fn spoken_service(&self) -> Option<ServiceWord> {
+        let of_step = || {
+            let name = self.step?.op.service()?;
+            Some(ServiceWord { text: name.to_owned(), units: vec![name.to_owned()], many: false })
+        };
+        self.spoken.and_then(|spoken| spoken.service.clone()).or_else(of_step)
+    }
+
     /// The targets of an expression.
     pub fn resolve(&self, expr: &Expr) -> Result<Taken, Problem> {
         let mut taken = Taken::default();
@@ -140,7 +150,16 @@ impl Scope<'_> {
                 let guests: Vec<&Guest> = guests.filter(|guest| !guest.template).collect();
                 self.one(&guests, &[], None, filters, &words.join(" "))
             }
-            Noun::Class { many: true, class, filters, .. } => self.members(*class, filters),
+            Noun::Class { many: true, class, filters, count, .. } => {
+                let members = self.members(*class, filters)?;
+                match count {
+                    Some(count) if members.len() != *count => {
+                        let question = format!("{count} were spoken of, and {} fit that. Which ones? Name them.", members.len());
+                        Err(ask(question, members))
+                    }
+                    _ => Ok(members),
+                }
+            }
             Noun::Class { class, words, filters, .. }
                 if words.is_empty() && filters.is_empty() && !self.doubt && self.spoken_of_as(*class) =>
             {
@@ -346,7 +365,7 @@ mod tests {
         let mut tokens = tokens(text, Lexicon::get());
         vocabulary.correct(&mut tokens, Lexicon::get());
         let sentence = Sentence::new(tokens, Lexicon::get(), &vocabulary);
-        let scope = Scope { vocabulary: &vocabulary, before: &[], doubt: false, step: None, service: None, path: None };
+        let scope = Scope { vocabulary: &vocabulary, before: &[], doubt: false, aside: false, spoken: None, step: None };
         let hits = sentence.targets(0).into_iter().filter(|hit| hit.end == sentence.tokens.len());
         let Some(best) = hits.min_by_key(|hit| hit.cost) else { return "unread".to_owned() };
         let list = |targets: &[Target]| targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");

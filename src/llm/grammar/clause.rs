@@ -8,7 +8,6 @@ use super::{
     noun::Noun,
     resolve::{Resolved, resolve},
     sentence::Sentence,
-    service::ServiceWord,
     token::{Kind, Token},
     values::FAR,
 };
@@ -24,6 +23,8 @@ const ANOTHER: u32 = 6;
 const COMMENT: u32 = 24;
 /// What it costs to take for a request what may as well say why: `nginx is stuck, restart it`.
 const STATEMENT: u32 = 40;
+/// What it costs to take over the verb of an earlier clause.
+const ELIDED: u32 = 6;
 /// The most places where a clause may begin that are tried.
 const MOST_BREAKS: usize = 24;
 
@@ -36,6 +37,8 @@ pub struct Piece {
     pub to: usize,
     /// Whether it only says why.
     pub comment: bool,
+    /// The words of an earlier clause that it leaves out: `restart a on x and b on y`.
+    pub verb: Option<(usize, usize)>,
 }
 
 /// The steps of a whole sentence.
@@ -56,11 +59,21 @@ pub fn plan(sentence: &Sentence<'_>) -> Result<Vec<Proposed>, Problem> {
     for piece in &pieces {
         if piece.comment {
             talk.comment(&spoken_of(sentence, piece.from..piece.to));
+        } else if piece.verb.is_some() {
+            talk.clause(&Matcher::new(&piece.completed(sentence)).readings())?;
         } else {
             talk.clause(&matcher.readings_of(piece.from, piece.to))?;
         }
     }
     Ok(talk.steps)
+}
+
+impl Piece {
+    /// The piece as a sentence, with the verb that it leaves out.
+    pub fn completed<'a>(&self, sentence: &Sentence<'a>) -> Sentence<'a> {
+        let verb = self.verb.map_or(&[][..], |(from, to)| &sentence.tokens[from..to]);
+        part(sentence, &[verb, &sentence.tokens[self.from..self.to]].concat())
+    }
 }
 
 /// What was said and done so far, while the parts of a sentence are gone through.
@@ -70,23 +83,17 @@ struct Talk<'s> {
     before: Vec<Target>,
     /// Whether it is open which of those was meant.
     doubt: bool,
-    service: Option<ServiceWord>,
-    path: Option<String>,
+    /// Whether those were named in a comment alone.
+    aside: bool,
+    /// What the comment before speaks of.
+    spoken: Option<Spoken>,
     /// What the comments speak of.
     background: Vec<Spoken>,
 }
 
 impl<'s> Talk<'s> {
     fn new(sentence: &'s Sentence<'s>) -> Self {
-        Self {
-            sentence,
-            steps: Vec::new(),
-            before: Vec::new(),
-            doubt: false,
-            service: None,
-            path: None,
-            background: Vec::new(),
-        }
+        Self { sentence, steps: Vec::new(), before: Vec::new(), doubt: false, aside: false, spoken: None, background: Vec::new() }
     }
 
     fn scope(&self) -> Scope<'_> {
@@ -94,9 +101,9 @@ impl<'s> Talk<'s> {
             vocabulary: self.sentence.vocabulary,
             before: &self.before,
             doubt: self.doubt,
+            aside: self.aside,
+            spoken: self.spoken.as_ref(),
             step: self.steps.last(),
-            service: self.service.as_ref(),
-            path: self.path.as_deref(),
         }
     }
 
@@ -119,13 +126,9 @@ impl<'s> Talk<'s> {
             found.dedup();
             self.before = found;
             self.doubt = doubt;
+            self.aside = true;
         }
-        if spoken.service.is_some() {
-            self.service.clone_from(&spoken.service);
-        }
-        if spoken.path.is_some() {
-            self.path.clone_from(&spoken.path);
-        }
+        self.spoken = Some(spoken.clone());
     }
 
     fn clause(&mut self, readings: &[Reading<'_>]) -> Result<(), Problem> {
@@ -139,8 +142,9 @@ impl<'s> Talk<'s> {
         if !resolved.about.is_empty() {
             self.before = resolved.about;
             self.doubt = false;
+            self.aside = false;
         }
-        self.service = None;
+        self.spoken = None;
         self.steps.extend(resolved.steps);
         Ok(())
     }
@@ -221,10 +225,30 @@ impl<'m, 's, 'l> Cut<'m, 's, 'l> {
         is_comment(self.sentence, from..to).then_some(COMMENT)
     }
 
+    /// `move a to x and b to y`: the nearest verb before that makes a request of a part without one, and what that costs.
+    fn elided(&self, start: usize, to: usize) -> Option<((usize, usize), u32)> {
+        let from = self.starts[start];
+        if self.sentence.begins_action(from) || self.sentence.begins_question(from) {
+            return None;
+        }
+        self.starts[..start].iter().rev().find_map(|earlier| {
+            let mut at = *earlier;
+            while let Some(end) = self.sentence.filler(at).filter(|end| *end < from) {
+                at = end;
+            }
+            let end = self.sentence.action_end(at).filter(|end| *end < from)?;
+            let piece = Piece { from, to, comment: false, verb: Some((at, end)) };
+            let completed = piece.completed(self.sentence);
+            let readings = Matcher::new(&completed).readings();
+            let reading = readings.first().filter(|reading| reading.cost < PLAIN)?;
+            Some(((at, end), reading.cost))
+        })
+    }
+
     /// The cheapest way to cut that explains every word; few parts before many.
     pub fn pieces(&self) -> Option<Vec<Piece>> {
         let (start, end) = (self.starts[0], self.sentence.tokens.len());
-        let whole = vec![Piece { from: start, to: end, comment: false }];
+        let whole = vec![Piece { from: start, to: end, comment: false, verb: None }];
         let whole_cost = self.cost(start, end);
         if whole_cost.is_some_and(|cost| cost < PLAIN) || self.ends.len() == 1 {
             return whole_cost.map(|_| whole);
@@ -240,7 +264,11 @@ impl<'m, 's, 'l> Cut<'m, 's, 'l> {
                 }
                 let comment = self.comment_cost(from, *to);
                 let doubt = if comment.is_some() { STATEMENT } else { 0 };
-                for (comment, cost) in [(true, comment), (false, self.cost(from, *to).map(|cost| cost + doubt))] {
+                let request = self.cost(from, *to).map(|cost| cost + doubt);
+                let elided = if comment.is_none() && request.is_none() { self.elided(first, *to) } else { None };
+                let verb = elided.map(|(verb, _)| verb);
+                let request = request.or_else(|| elided.map(|(_, cost)| cost + ELIDED));
+                for (comment, cost) in [(true, comment), (false, request)] {
                     let Some(cost) = cost else { continue };
                     let earlier = [Some((0, Vec::new())), None];
                     let earlier = if first == 0 { &earlier } else { &best[first - 1] };
@@ -250,7 +278,7 @@ impl<'m, 's, 'l> Cut<'m, 's, 'l> {
                         let slot = &mut here[usize::from(asked == 1 || !comment)];
                         if slot.as_ref().is_none_or(|(known, _)| total < *known) {
                             let mut pieces = pieces.clone();
-                            pieces.push(Piece { from, to: *to, comment });
+                            pieces.push(Piece { from, to: *to, comment, verb });
                             *slot = Some((total, pieces));
                         }
                     }
@@ -298,7 +326,8 @@ fn breaks(sentence: &Sentence<'_>) -> Vec<(usize, usize)> {
         let begins = matches!(token.kind, Kind::Comma | Kind::Stop | Kind::Question)
             || ["and", "then", "afterwards", "finally"].iter().any(|word| token.is(word));
         if !begins {
-            if reasons.iter().any(|word| token.is(word)) {
+            let before = token.is("before") && tokens.get(at + 1).is_some_and(|next| next.is("i") || next.is("we"));
+            if before || reasons.iter().any(|word| token.is(word)) {
                 out.push((at, at));
             }
             at += 1;

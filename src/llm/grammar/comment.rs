@@ -19,6 +19,12 @@ pub struct Spoken {
     pub nouns: Vec<Expr>,
     /// A service, where one is named that is no guest's name.
     pub service: Option<ServiceWord>,
+    /// Whether it speaks of agents.
+    pub agent: bool,
+    /// Whether it speaks of something that guests have: a snapshot, a backup, a disk.
+    pub part: bool,
+    /// A snapshot.
+    pub snapshot: Option<String>,
     /// A file.
     pub path: Option<String>,
     /// The guests that it names.
@@ -39,7 +45,7 @@ pub fn is_comment(sentence: &Sentence<'_>, span: Range<usize>) -> bool {
     let conditional = words[skipped..].iter().any(|token| one_of(token, &background.conditions));
     let data = words.iter().any(|token| matches!(token.kind, Kind::Quoted | Kind::Patch | Kind::Question));
     let denial = ["do", "not", "never", "no"].iter().any(|word| words[first].is(word));
-    if conditional || data || denial {
+    if conditional || data || denial && !subject(0) {
         return false;
     }
     let verb = |token: &Token| {
@@ -59,7 +65,13 @@ pub fn spoken_of(sentence: &Sentence<'_>, span: Range<usize>) -> Spoken {
     let mut at = span.start;
     while at < span.end {
         spoken.acts |= sentence.begins_action(at);
+        spoken.agent |= sentence.concept(at, sentence.lexicon.id("agent")).next().is_some();
+        let parts = ["snapshots", "backups", "disk", "packages", "alerts", "config", "logs"];
+        spoken.part |= parts.iter().any(|line| sentence.concept(at, sentence.lexicon.id(line)).next().is_some());
         let token = &sentence.tokens[at];
+        if let Some(name) = sentence.vocabulary.snapshot(&token.lower) {
+            spoken.snapshot = Some(name.to_owned());
+        }
         if token.kind == Kind::Path {
             spoken.path = Some(token.text.clone());
         }
@@ -81,6 +93,11 @@ pub fn spoken_of(sentence: &Sentence<'_>, span: Range<usize>) -> Spoken {
             }
             None => at += 1,
         }
+    }
+    // Beside a name, words that may be a part of names are just words.
+    let whole = |expr: &Expr| expr.include.iter().all(|noun| matches!(noun, Noun::Named { .. } | Noun::Vmid { .. }));
+    if spoken.nouns.iter().any(whole) {
+        spoken.nouns.retain(whole);
     }
     spoken.guests.retain(|target| target.vmid().is_some());
     spoken

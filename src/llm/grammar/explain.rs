@@ -100,7 +100,12 @@ fn word(sentence: &Sentence<'_>, at: usize) -> Word {
 }
 
 fn part(sentence: &Sentence<'_>, matcher: &Matcher<'_, '_>, piece: Piece) -> Part {
-    let readings = if piece.comment { Vec::new() } else { matcher.readings_of(piece.from, piece.to).to_vec() };
+    let completed = piece.verb.map(|_| piece.completed(sentence));
+    let readings = match &completed {
+        _ if piece.comment => Vec::new(),
+        Some(completed) => Matcher::new(completed).readings().to_vec(),
+        None => matcher.readings_of(piece.from, piece.to).to_vec(),
+    };
     Part {
         text: sentence.text(piece.from, piece.to),
         comment: piece.comment,

@@ -12,6 +12,12 @@ use std::{
 /// The number of the concept that fillers are.
 pub const FILLER: usize = 0;
 
+/// What makes a request of a participle. `should x be …` is a question, so these stand directly before it.
+const PASSIVE: [&str; 13] = [
+    "to be", "must be", "should be", "shall be", "has to be", "have to be", "needs to be", "need to be", "wants to be", "needs", "get",
+    "can be", "may be",
+];
+
 /// Everything that is known without an inventory.
 #[derive(Debug)]
 pub struct Lexicon {
@@ -127,6 +133,7 @@ struct File {
     grammar: Vec<String>,
     background: Background,
     elsewhere: Elsewhere,
+    passive: BTreeMap<String, Vec<String>>,
     contractions: BTreeMap<String, String>,
     words: BTreeMap<String, Vec<String>>,
     classes: BTreeMap<String, Vec<String>>,
@@ -183,6 +190,11 @@ impl Lexicon {
         lexicon.concept("filler", &file.fillers);
         for (name, phrases) in &file.words {
             lexicon.concept(name, phrases);
+        }
+        for (name, participles) in &file.passive {
+            let to_be = |participle: &String| PASSIVE.map(|be| format!("{be} {participle}"));
+            let phrases: Vec<String> = participles.iter().flat_map(to_be).collect();
+            lexicon.concept(name, &phrases);
         }
         lexicon.glue = [lexicon.id("between"), lexicon.id("asking")];
         lexicon.classes = lexicon.table("class", &file.classes);

@@ -57,6 +57,7 @@ impl Sentence<'_> {
                         many: true,
                         any: false,
                         all: true,
+                        count: None,
                     },
                     cost,
                 });
@@ -169,6 +170,54 @@ impl Sentence<'_> {
         }
     }
 
+    /// `both pacs`, `all portals`: every guest with those words in its name.
+    pub(super) fn all_called(&self, at: usize, determiner: Determiner, out: &mut Vec<Hit<Noun>>) {
+        let mut found = Vec::new();
+        self.partial(at, &mut found);
+        out.extend(found.into_iter().filter_map(|hit| {
+            let Noun::Partial { words, .. } = hit.value else { return None };
+            let noun = Noun::Class {
+                class: Class::Any,
+                mods: 0,
+                filters: words.iter().map(|word| Filter::is(Property::Part(word.clone()))).collect(),
+                words: Vec::new(),
+                many: true,
+                any: determiner.any,
+                all: true,
+                count: determiner.count,
+            };
+            Some(Hit { end: hit.end, value: noun, cost: 4 })
+        }));
+    }
+
+    /// `restart nginx in prod`: an environment stands for what is in it.
+    pub(super) fn environment(&self, at: usize, out: &mut Vec<Hit<Noun>>) {
+        let Some(token) = self.token(at).filter(|token| token.kind == Kind::Word) else { return };
+        let known = self.lexicon.tags.iter().any(|group| group.contains(&token.lower));
+        let tags = self.vocabulary.tags_for(&token.lower, self.lexicon);
+        if known && !tags.is_empty() && at > 0 && self.is(at - 1, "in") {
+            let noun = Noun::Class {
+                class: Class::Any,
+                words: Vec::new(),
+                filters: vec![Filter::is(Property::Tag(tags))],
+                mods: 0,
+                many: true,
+                any: false,
+                all: true,
+                count: None,
+            };
+            out.push(Hit { end: at + 1, value: noun, cost: 4 });
+        }
+    }
+
+    /// `workers`, where guests have `worker` in their names: that part.
+    fn several_called(&self, at: usize) -> Option<String> {
+        let token = self.token(at).filter(|token| token.kind == Kind::Word)?;
+        let one = token.lower.strip_suffix('s').filter(|one| one.len() >= 2)?;
+        let fits = self.vocabulary.is_part(one) && !self.vocabulary.is_part(&token.lower) && self.class_noun(at).is_empty();
+        fits.then(|| one.to_owned())
+    }
+
     pub(super) fn class(&self, at: usize, determiner: Determiner, out: &mut Vec<Hit<Noun>>) {
         let mut open = vec![(at, Vec::<Filter>::new(), Vec::<String>::new(), 0)];
         for _ in 0..5 {
@@ -180,7 +229,9 @@ impl Sentence<'_> {
                     }
                     // `the nginx server` is rather the service than a machine.
                     let served = !words.is_empty() && self.tokens[after - 1].is("server");
-                    let cost = cost + if served { 4 } else { 0 };
+                    // `the intranet container` is rather the one of that very name than all that have it in theirs.
+                    let named = !words.is_empty() && !self.vocabulary.named(&words.concat()).is_empty();
+                    let cost = cost + if served { 4 } else { 0 } + if named { 3 } else { 0 };
                     let many = determiner.all || determiner.any || plural;
                     let noun = Noun::Class {
                         class,
@@ -190,8 +241,24 @@ impl Sentence<'_> {
                         many,
                         any: determiner.any,
                         all: determiner.all || class == Class::All,
+                        count: determiner.count,
                     };
                     out.push(Hit { end: after, value: noun, cost });
+                }
+                if let Some(part) = self.several_called(end) {
+                    let mut filters = filters.clone();
+                    filters.push(Filter::is(Property::Part(part)));
+                    let noun = Noun::Class {
+                        class: Class::Any,
+                        words: Vec::new(),
+                        filters,
+                        mods: 0,
+                        many: true,
+                        any: determiner.any,
+                        all: determiner.all,
+                        count: determiner.count,
+                    };
+                    out.push(Hit { end: end + 1, value: noun, cost: cost + 2 });
                 }
                 if let Some((after, pool)) = self.pool(end) {
                     let mut filters = filters.clone();
@@ -204,6 +271,7 @@ impl Sentence<'_> {
                         many: true,
                         any: false,
                         all: true,
+                        count: None,
                     };
                     out.push(Hit { end: after, value: noun, cost });
                 }

@@ -70,6 +70,8 @@ pub enum Noun {
         any: bool,
         /// Whether `all`, `every` or the like was said.
         all: bool,
+        /// How many there have to be, where that was said.
+        count: Option<usize>,
     },
     /// What was spoken of before.
     Pronoun,
@@ -147,6 +149,7 @@ impl Filter {
 
 const QUANTIFIERS: &[&str] = &["all", "every", "each", "both"];
 const ARTICLES: &[&str] = &["the", "a", "an", "my", "our", "your", "these", "those", "this", "that", "of", "us"];
+const COUNTS: &[&str] = &["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
 const PRONOUNS: &[&str] = &["it", "them", "they", "that", "this", "these", "those"];
 
 /// What stands before a noun.
@@ -154,6 +157,8 @@ const PRONOUNS: &[&str] = &["it", "them", "they", "that", "this", "these", "thos
 pub(super) struct Determiner {
     pub(super) all: bool,
     pub(super) any: bool,
+    /// How many there have to be: `the two`, `all three`.
+    pub(super) count: Option<usize>,
 }
 
 impl Sentence<'_> {
@@ -206,7 +211,8 @@ impl Sentence<'_> {
                     Some(Noun::Vmid { class, .. }) => *class,
                     _ => None,
                 };
-                for hit in self.noun(after, class) {
+                let shared = list.value.last().and_then(|noun| self.same_name(after, noun));
+                for hit in shared.into_iter().chain(self.noun(after, class)) {
                     // A stranger after a joint is more likely a new clause than a target.
                     let mut value = list.value.clone();
                     value.push(hit.value);
@@ -223,6 +229,21 @@ impl Sentence<'_> {
         }
         out.append(&mut open);
         out
+    }
+
+    /// `web-1 and 2`, `web-1, -2`: another of the same name by its number.
+    fn same_name(&self, at: usize, noun: &Noun) -> Option<Hit<Noun>> {
+        let Noun::Named { named, class, .. } = noun else { return None };
+        let token = self.token(at).filter(|token| matches!(token.kind, Kind::Word | Kind::Number))?;
+        let number = token.lower.trim_start_matches('-');
+        let stem = self.name(*named.first()?).trim_end_matches(|c: char| c.is_ascii_digit());
+        let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        let other = self.vocabulary.named(&format!("{stem}{number}"));
+        (digits && stem.ends_with('-') && !other.is_empty()).then(|| Hit {
+            end: at + 1,
+            value: Noun::Named { text: format!("{stem}{number}"), named: other.to_vec(), class: *class, filters: Vec::new() },
+            cost: 0,
+        })
     }
 
     /// Where the next noun phrase of a list begins.
@@ -265,6 +286,10 @@ impl Sentence<'_> {
             self.partial(start, &mut out);
         }
         self.class(start, determiner, &mut out);
+        if determiner.all {
+            self.all_called(start, determiner, &mut out);
+        }
+        self.environment(start, &mut out);
         if determiner.all && out.is_empty() {
             let noun = Noun::Class {
                 class: Class::Any,
@@ -274,6 +299,7 @@ impl Sentence<'_> {
                 many: true,
                 any: false,
                 all: false,
+                count: determiner.count,
             };
             out.push(Hit { end: start, value: noun, cost: 6 });
         }
@@ -300,6 +326,14 @@ impl Sentence<'_> {
             // A guest may be called `all` or `some`; then the name wins only with its class.
             determiner.all |= QUANTIFIERS.contains(&word);
             determiner.any |= word == "any";
+            if let Some(count) = COUNTS.iter().position(|known| *known == word)
+                && end > at
+                && determiner.count.is_none()
+            {
+                determiner.count = Some(count + 2);
+                end += 1;
+                continue;
+            }
             if !QUANTIFIERS.contains(&word) && !ARTICLES.contains(&word) && word != "any" {
                 break;
             }

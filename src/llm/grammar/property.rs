@@ -135,9 +135,9 @@ impl Sentence<'_> {
             let full = matches!(current.value, Noun::Class { .. });
             let Some((end, filters)) = self.properties_after(current.end, full) else { return };
             let value = match current.value {
-                Noun::Class { class, words, filters: mut had, mods, many, any, all } => {
+                Noun::Class { class, words, filters: mut had, mods, many, any, all, count } => {
                     had.extend(filters);
-                    Noun::Class { class, words, filters: had, mods, many, any, all }
+                    Noun::Class { class, words, filters: had, mods, many, any, all, count }
                 }
                 Noun::Vmid { vmid, class, filters: mut had } => {
                     had.extend(filters);

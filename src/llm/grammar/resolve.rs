@@ -39,6 +39,12 @@ pub fn resolve(reading: &Reading<'_>, scope: &Scope<'_>) -> Result<Resolved, Pro
         return Err(Problem::Refuse(why.clone()));
     }
     let mut parts = Parts::of(reading, scope)?;
+    let spoken;
+    if parts.services.iter().any(ServiceWord::is_pronoun) {
+        let open = || ask("What does \"it\" stand for? Name the service and the guest.", scope.before.to_vec());
+        spoken = [scope.spoken_service().ok_or_else(open)?];
+        parts.services = &spoken;
+    }
     adopt_template(&mut parts, scope)?;
     if parts.targets.is_none() && parts.services.is_empty() {
         return parts.without_targets(scope);
@@ -48,11 +54,12 @@ pub fn resolve(reading: &Reading<'_>, scope: &Scope<'_>) -> Result<Resolved, Pro
     }
     let expr = parts.targets.take().unwrap_or_default();
     if expr.include == [Noun::Pronoun] && expr.exclude.is_empty() {
-        if let (Some(service), Some(op)) = (scope.service, parts.of_service()) {
+        if let (Some(service), Some(op)) = (scope.spoken.and_then(|spoken| spoken.service.as_ref()), parts.of_service()) {
             op.clone_into(&mut parts.op);
             let services = [service.clone()];
             return Parts { services: &services, ..parts }.services_at_home(scope);
         }
+        parts.of_what_was_spoken(scope)?;
         parts.pronoun(scope)?;
         if parts.args.contains_key("service") {
             return parts.finish(scope.before.to_vec(), Vec::new());
@@ -101,7 +108,7 @@ impl<'r> Parts<'r> {
                 }
             }
         }
-        if let Some(path) = scope.path.filter(|_| parts.op.starts_with("config.") && parts.op != "config.backups") {
+        if let Some(path) = scope.spoken.and_then(|spoken| spoken.path.as_deref()).filter(|_| parts.op.starts_with("config.") && parts.op != "config.backups") {
             parts.args.entry("path").or_insert_with(|| Json::from(path));
         }
         if let Some(except) = except {
@@ -111,6 +118,26 @@ impl<'r> Parts<'r> {
             targets.exclude.extend(except.include.iter().chain(&except.exclude).cloned());
         }
         Ok(parts)
+    }
+
+    /// `its agent is old, update it`, `the snapshot is obsolete, delete it`: not the guest but what it has is meant.
+    fn of_what_was_spoken(&mut self, scope: &Scope<'_>) -> Result<(), Problem> {
+        let Some(spoken) = scope.spoken else { return Ok(()) };
+        match (self.op.as_str(), &spoken.snapshot) {
+            ("package.upgrade", _) if spoken.agent && self.args.is_empty() => {
+                "agent.update".clone_into(&mut self.op);
+            }
+            ("guest.destroy", _) if spoken.agent => "agent.remove".clone_into(&mut self.op),
+            ("guest.destroy", Some(snapshot)) => {
+                "guest.delete_snapshot".clone_into(&mut self.op);
+                self.args.insert("snapshot".to_owned(), Json::from(snapshot.as_str()));
+            }
+            ("guest.destroy", None) if spoken.part => {
+                return Err(ask("What is to be deleted? Name it, and the guest.", scope.before.to_vec()));
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// What the operation is called where it is a service that it is done to.
@@ -137,6 +164,7 @@ impl<'r> Parts<'r> {
                 self.args.insert("service".to_owned(), Json::from(service));
                 Ok(())
             }
+            (None, "package") if step.op.args().is_empty() => Ok(()),
             (None, "package" | "config" | "exec" | "logs") => {
                 Err(ask("What does \"it\" stand for, the guest or a service in it? Name it.", scope.before.to_vec()))
             }
@@ -190,10 +218,13 @@ impl<'r> Parts<'r> {
 
     /// Services without a guest: what the clause before was about where it has them, else where they are at home.
     fn services_at_home(self, scope: &Scope<'_>) -> Result<Resolved, Problem> {
-        if !scope.before.is_empty() {
+        if !scope.before.is_empty() && !scope.doubt {
             let taken =
                 Taken { targets: scope.before.to_vec(), groups: vec![scope.before.to_vec()], ..Taken::default() };
-            return self.services_on(&taken, scope);
+            let there = self.services_on(&taken, scope);
+            if there.is_ok() || !scope.aside {
+                return there;
+            }
         }
         let mut steps = Vec::new();
         let mut about = Vec::new();
@@ -208,7 +239,7 @@ impl<'r> Parts<'r> {
     }
 
     /// One step for each service and each name that it has, in the order of the text.
-    fn services_on(self, taken: &Taken, scope: &Scope<'_>) -> Result<Resolved, Problem> {
+    fn services_on(&self, taken: &Taken, scope: &Scope<'_>) -> Result<Resolved, Problem> {
         let mut steps = Vec::new();
         for word in self.services {
             let mut by_unit: Vec<(String, Vec<Target>)> = Vec::new();
@@ -302,14 +333,7 @@ mod tests {
     fn outcome(text: &str) -> String {
         read(text, |sentence| {
             let readings = Matcher::new(sentence).readings();
-            let scope = Scope {
-                vocabulary: sentence.vocabulary,
-                before: &[],
-                doubt: false,
-                step: None,
-                service: None,
-                path: None,
-            };
+            let scope = Scope { vocabulary: sentence.vocabulary, before: &[], doubt: false, aside: false, spoken: None, step: None };
             let Some(reading) = readings.first() else { return "unread".to_owned() };
             match resolve(reading, &scope) {
                 Ok(resolved) => {

@@ -69,6 +69,12 @@ impl<'a> Sentence<'a> {
         self.phrases(at).iter().any(|phrase| self.lexicon.actions.contains(&phrase.concept))
     }
 
+    /// Where the longest phrase ends that asks for something to be done.
+    pub fn action_end(&self, at: usize) -> Option<usize> {
+        let actions = self.phrases(at).iter().filter(|phrase| self.lexicon.actions.contains(&phrase.concept));
+        actions.map(|phrase| phrase.end).max()
+    }
+
     /// Whether a question or an order to show something begins there.
     pub fn begins_question(&self, at: usize) -> bool {
         const WORDS: &[&str] = &[

@@ -58,6 +58,9 @@ impl Sentence<'_> {
     }
 
     fn service(&self, at: usize, sure: bool) -> Vec<Hit<ServiceWord>> {
+        if !sure && self.is_any(at, &["it", "them"]) {
+            return vec![Hit { end: at + 1, value: ServiceWord::pronoun(), cost: 4 }];
+        }
         let noun = self.lexicon.id("service");
         let all = self.is_any(at, &["all", "every", "each", "both"]);
         let article = at + usize::from(all);
@@ -136,7 +139,7 @@ impl Sentence<'_> {
             out.push((
                 at + 1,
                 ServiceWord { text: token.text.clone(), units: vec![token.text.clone()], many: false },
-                5,
+                12,
             ));
         }
         out
@@ -156,6 +159,16 @@ enum Unit {
 }
 
 impl ServiceWord {
+    /// What was spoken of before.
+    fn pronoun() -> Self {
+        Self { text: "it".to_owned(), units: Vec::new(), many: false }
+    }
+
+    /// Whether it stands for what was spoken of before.
+    pub fn is_pronoun(&self) -> bool {
+        self.units.is_empty()
+    }
+
     fn on(&self, guest: &Guest) -> Unit {
         let plain = self.text.strip_suffix(".service").unwrap_or(&self.text);
         if let Some(exact) = guest.services.iter().find(|service| service.eq_ignore_ascii_case(plain)) {
@@ -334,14 +347,7 @@ mod tests {
             let Some(Value::Services(words)) = hits.min_by_key(|hit| hit.cost).map(|hit| hit.value) else {
                 return "unread".to_owned();
             };
-            let scope = Scope {
-                vocabulary: sentence.vocabulary,
-                before: &[],
-                doubt: false,
-                step: None,
-                service: None,
-                path: None,
-            };
+            let scope = Scope { vocabulary: sentence.vocabulary, before: &[], doubt: false, aside: false, spoken: None, step: None };
             match scope.home(&words[0]) {
                 Ok((target, unit)) => format!("{unit} {target}"),
                 Err(Problem::Ask { candidates, .. }) => format!("ask {}", candidates.len()),

@@ -144,7 +144,13 @@ fn chunk(text: &str, at: usize, lexicon: &Lexicon, out: &mut Vec<Token>) -> usiz
     let run = &rest[..rest.find(ends).unwrap_or(rest.len())];
     let word = run.trim_end_matches(['.', '!', '?', ':', '…']);
     let word = if word.is_empty() { run } else { word };
-    if is_path && word.len() > 1 {
+    // `web-1:/etc/hosts` is a file on a machine, as scp writes it.
+    let host = word.split_once(":/").filter(|(host, path)| !host.is_empty() && !path.starts_with('/'));
+    if let Some((host, _)) = host.filter(|_| !is_path) {
+        push_word(host, at, lexicon, out);
+        let start = at + host.len() + 1;
+        push(out, Kind::Path, &word[host.len() + 1..], start..at + word.len());
+    } else if is_path && word.len() > 1 {
         push(out, Kind::Path, word, at..at + word.len());
     } else {
         push_word(word, at, lexicon, out);

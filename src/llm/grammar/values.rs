@@ -43,7 +43,7 @@ impl Sentence<'_> {
             return Vec::new();
         }
         match kind {
-            "targets" | "owner" | "its" | "bare" | "single" | "nodes" | "class" | "anyclass" | "nodeclass"
+            "targets" | "owner" | "its" | "bare" | "single" | "nodes" | "thatnode" | "class" | "anyclass" | "nodeclass"
             | "allnodes" | "where" | "agentclass" => self.target_slot(kind, at),
             "service" => self.services(at, false),
             "sureservice" => self.services(at, true),
@@ -54,6 +54,7 @@ impl Sentence<'_> {
             "range" => one(self.range(at).map(|(end, range)| (end, Json::from(range), 0))),
             "size" => one(self.size(at).map(|(end, size)| (end, Json::from(size), 0))),
             "span" => one(self.span(at).map(|(end, span)| (end, Json::from(span), 0))),
+            "dayword" => one(self.day_word(at)),
             "time" => one(self.time(at).map(|time| (at + 1, Json::from(time), 0))),
             "version" => one(self.version_word(at).map(|version| (at + 1, Json::from(version), 0))),
             "path" => self.of_kind(at, Kind::Path, |token| if is_log(&token.lower) { 4 } else { 0 }),
@@ -68,7 +69,12 @@ impl Sentence<'_> {
             "template" => self.template_slot(at),
             "priority" => one(self.priority(at).map(|word| (at + 1, Json::from(word), 0))),
             "kind" => self.kind_slot(at),
-            "packages" | "tags" => self.list_slot(kind, at),
+            "knownsnapshot" => {
+                let token = self.token(at).filter(|token| token.is_wordlike());
+                let name = token.and_then(|token| self.vocabulary.snapshot(&token.lower));
+                one(name.map(|name| (at + 1, Json::from(name), 0)))
+            }
+            "packages" | "surepackages" | "tags" => self.list_slot(kind, at),
             "pattern" => self.free(at, 3, 15, 10),
             "rule" => self.rule_slot(at),
             "key" => self.free(at, 2, 10, 15),
@@ -101,6 +107,7 @@ impl Sentence<'_> {
         }
         let fits = |hit: &Hit<Expr>| match kind {
             "nodes" => hit.value.include.iter().all(|noun| self.is_node(noun)),
+            "thatnode" => hit.value.include.iter().all(|noun| self.is_node(noun) || *noun == Noun::Pronoun),
             "class" => {
                 is_class(&hit.value, true)
                     && !hit.value.include.iter().any(|noun| matches!(noun, Noun::Class { class: Class::Template, .. }))
@@ -140,7 +147,7 @@ impl Sentence<'_> {
         let filters =
             names.map(|name| super::noun::Filter { what: super::noun::Property::Node(name), not: false }).collect();
         let noun =
-            Noun::Class { class: Class::Any, words: Vec::new(), filters, mods: 0, many: true, any: false, all: true };
+            Noun::Class { class: Class::Any, words: Vec::new(), filters, mods: 0, many: true, any: false, all: true, count: None };
         Value::Targets(Expr { include: vec![noun], exclude: expr.exclude })
     }
 
@@ -155,6 +162,7 @@ impl Sentence<'_> {
                 many: true,
                 any: false,
                 all: true,
+                count: None,
             };
             Hit { end, value: Value::Targets(Expr { include: vec![noun], exclude: Vec::new() }), cost: 0 }
         });
@@ -220,6 +228,22 @@ impl Sentence<'_> {
         }
         let word = self.token(one).filter(|token| token.lower.len() > 2)?;
         unit(&word.lower).map(|letter| (one + 1, format!("1{letter}")))
+    }
+
+    /// `today`, `since yesterday`, `this morning`: how far back that reaches at the most.
+    fn day_word(&self, at: usize) -> Option<(usize, Json, u32)> {
+        const DAYS: &[(&[&str], &str)] = &[
+            (&["today"], "1d"),
+            (&["yesterday"], "1d"),
+            (&["overnight"], "12h"),
+            (&["last", "night"], "12h"),
+            (&["this", "morning"], "12h"),
+            (&["this", "week"], "1w"),
+            (&["this", "hour"], "1h"),
+        ];
+        let said = |words: &[&str]| words.iter().enumerate().all(|(index, word)| self.is(at + index, word));
+        let (words, span) = DAYS.iter().find(|(words, _)| said(words))?;
+        Some((at + words.len(), Json::from(*span), 0))
     }
 
     fn amount(&self, at: usize, unit: impl Fn(&str) -> Option<&'static str>) -> Option<(usize, String)> {
@@ -380,8 +404,10 @@ impl Sentence<'_> {
             && token.text.chars().all(plain);
         let word = token.lower.as_str();
         let known = self.lexicon.knows(word) && self.vocabulary.service(word).is_none() && !self.is_package(word);
-        let cost = if kind == "tags" {
+        let cost = if kind == "tags" || kind == "surepackages" && !matches!(word, "on" | "in" | "to" | "from" | "and") {
             0
+        } else if self.vocabulary.snapshot(word).is_some() {
+            FAR
         } else if known {
             FAR
         } else {
