@@ -260,8 +260,7 @@ impl Sentence<'_> {
         if self.is_any(next, &["also", "both"]) {
             next += 1;
         }
-        if self.is(next, "the") && self.is_any(next + 1, &["one", "ones"]) && self.is_any(next + 2, &["on", "in", "of"])
-        {
+        if self.is(next, "the") && self.is_any(next + 1, &["one", "ones"]) && self.is_any(next + 2, &["on", "in", "of"]) {
             next += 2;
         }
         if self.is_any(next, &["on", "in", "of", "from", "for", "inside", "to", "onto", "into", "at"]) {

@@ -78,8 +78,8 @@ impl<'a> Sentence<'a> {
     /// Whether a question or an order to show something begins there.
     pub fn begins_question(&self, at: usize) -> bool {
         const WORDS: &[&str] = &[
-            "is", "are", "was", "were", "does", "do", "did", "has", "have", "had", "can", "will", "what", "which",
-            "who", "how", "when", "where", "why", "any", "show", "list", "check", "give", "tell",
+            "is", "are", "was", "were", "does", "do", "did", "has", "have", "had", "can", "will", "what", "which", "who", "how",
+            "when", "where", "why", "any", "show", "list", "check", "give", "tell",
         ];
         self.is_any(at, WORDS)
     }
