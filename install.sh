@@ -186,7 +186,7 @@ $made"
 folder() { # makes a directory, with those above it
 	if [ -d "$1" ]; then return 0; fi
 	folder "$(dirname "$1")"
-	mkdir "$1" || fail "$1 can't be made" "is the filesystem read-only, or full? df -h $(dirname "$1")"
+	mkdir "$1" || fail "$1 can't be made" "is its filesystem read-only, or full? df -h $(dirname "$1")"
 	remember "$1"
 }
 
@@ -196,7 +196,7 @@ place() { # file, to: written beside and renamed, so that a running executable i
 	there "$2" || remember "$2"
 	if ! { cp -- "$1" "$2.new" && chmod 755 "$2.new" && mv -f "$2.new" "$2"; }; then
 		rm -f "$2.new"
-		fail "$2 can't be written" "is the filesystem read-only, or full? df -h $(dirname "$2")"
+		fail "$2 can't be written" "is its filesystem read-only, or full? df -h $(dirname "$2")"
 	fi
 }
 

@@ -42,10 +42,10 @@ fn elf(line: &str) -> Vec<u8> {
     let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0".to_vec();
     file.extend(machine.to_le_bytes());
     file.extend(1_u32.to_le_bytes());
-    [base + head, 64, 0].iter().for_each(|word: &u64| file.extend(word.to_le_bytes()));
+    file.extend([base + head, 64, 0].iter().flat_map(|word: &u64| word.to_le_bytes()));
     file.extend([0, 0, 0, 0, 64, 0, 56, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
     file.extend([1, 0, 0, 0, 5, 0, 0, 0]);
-    [0, base, base, size, size, 0x1000].iter().for_each(|word: &u64| file.extend(word.to_le_bytes()));
+    file.extend([0, base, base, size, size, 0x1000].iter().flat_map(|word: &u64| word.to_le_bytes()));
     file.extend(code);
     file.extend(line.as_bytes());
     file

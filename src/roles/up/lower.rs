@@ -158,7 +158,8 @@ impl Survey {
     }
 
     fn role(&self, what: &str, role: Role, parts: &Parts, say: &mut Say) {
-        if parts.there.is_empty() && !(self.purge && !parts.kept.is_empty()) {
+        let to_purge = self.purge && !parts.kept.is_empty();
+        if parts.there.is_empty() && !to_purge {
             return;
         }
         let began = Instant::now();
@@ -288,6 +289,7 @@ mod tests {
                 joined: "token".into(),
                 joined_at: 0,
                 facts: None,
+                seal: String::new(),
             }],
             "pve1",
         );
