@@ -33,8 +33,9 @@ QUICK := \
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-check: ## formatting, clippy, quick tests
+check: ## formatting, clippy, shellcheck, quick tests
 	$(CARGO) fmt --check
+	scripts/check-shell
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	$(CARGO) $(RUNNER) --locked --lib --bins $(QUICK:%=--test %)
 

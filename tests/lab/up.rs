@@ -100,14 +100,14 @@ pub fn a_node_goes_up_and_down_without_a_trace() {
     assert_eq!(difference(&files, &node.files()), [""; 0], "a dry run changes nothing");
 
     let told = succeed(node, &["up"]);
-    for part in ["installed as remotectl-hub", "10.66.1.1:8443", "recovery.key", "root@pve2:", "root@pve3:"] {
+    for part in ["installed; remotectl-hub", "10.66.1.1:8443", "recovery.key", "root@pve2:", "root@pve3:"] {
         assert!(told.contains(part), "{part}");
     }
     let running = (pid(node, "remotectl-hub"), pid(node, "remotectl-pve-agent"));
     let rights_up = access(node).concat();
     assert!(rights_up.contains("remotectl@pve") && rights_up.contains("RemotectlAgent"), "{rights_up}");
     let again = succeed(node, &["up"]);
-    assert!(again.contains("runs as remotectl-hub") && again.contains("the hub answers it"), "{again}");
+    assert!(again.contains("runs; remotectl-hub") && again.contains("the hub answers it"), "{again}");
     assert_eq!((pid(node, "remotectl-hub"), pid(node, "remotectl-pve-agent")), running, "nothing was restarted");
 
     assert!(succeed(node, &["guests"]).contains("web-server"));
@@ -140,7 +140,7 @@ pub fn half_an_installation_is_put_right() {
     let node = lab.node("pve1");
     let (files, rights) = (node.files(), access(node));
     succeed(node, &["up", "--listen", "0.0.0.0:9443"]);
-    assert!(succeed(node, &["up", "--listen", "0.0.0.0:9443"]).contains("runs as remotectl-hub"));
+    assert!(succeed(node, &["up", "--listen", "0.0.0.0:9443"]).contains("runs; remotectl-hub"));
     assert!(complain(node, &["up", "--listen", "0.0.0.0:9444"], 1).contains("hub.toml already"));
     let breaks: [(&str, &[&str]); 6] = [
         ("unit of the pve-agent", &["rm", "/etc/systemd/system/remotectl-pve-agent.service"]),
@@ -153,7 +153,11 @@ pub fn half_an_installation_is_put_right() {
     for (what, argv) in breaks {
         let broken = node.command(argv[0]).args(&argv[1..]).status().expect("it runs");
         assert!(broken.success(), "{what}");
-        succeed(node, &["up"]);
+        let told = succeed(node, &["up"]);
+        let done = told
+            .lines()
+            .filter(|line| line.contains("put back") || line.contains("anew") || line.contains("installed;"));
+        assert_eq!(done.count(), 1, "{what}: it alone was done");
         let works = || {
             let probed = node.command(PROGRAM).args(["pve-agent", "probe"]).output().expect("nsenter can be run");
             let standing = node.command(PROGRAM).args(["pve-agent", "status"]).output().expect("nsenter can be run");
@@ -174,6 +178,9 @@ pub fn half_an_installation_is_put_right() {
     succeed(node, &["down", "--purge", "--yes"]);
     assert_eq!(difference(&files, &node.files()), [""; 0]);
     assert_eq!(difference(&rights, &access(node)), [""; 0]);
+    assert!(!node.command("pgrep").args(["-f", "remotectl"]).status().expect("pgrep runs").success());
+    let run = node.command("ls").arg("/run/remotectl").status().expect("ls runs");
+    assert!(!run.success(), "/run/remotectl was left");
 }
 
 /// Refusals come before anything is done; a step that fails takes the ones before it back.

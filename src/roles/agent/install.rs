@@ -8,18 +8,19 @@ use crate::{
         install::{self, InstallError, Role, Service},
     },
     link::{
-        PROTOCOL,
+        OFFLINE_AFTER, POLL_HOLD, PROTOCOL,
         join::Pointer,
         runtime::LinkError,
         wire::{AgentRole, JoinRequest},
     },
     model::{Exit, Failure, Target, outcome::chain, target::is_name},
     roles::membership::{Home, Settings, Standing},
-    sys::http::HttpError,
+    sys::{clock, http::HttpError},
 };
 
-/// How many seconds an agent that was a member before has to show that it still is, when its join string does not count.
-const MEMBER_WAIT: u64 = 10;
+/// How many seconds an agent that was a member before has to show that it still is, when its join string does not count:
+/// the hub may hold its first poll.
+const MEMBER_WAIT: u64 = POLL_HOLD + 5;
 
 /// How `agent install` and `pve-agent install` were called.
 #[derive(Debug, Clone, Default)]
@@ -130,6 +131,7 @@ pub fn pointer_of(role: AgentRole, options: &InstallOptions) -> Result<Pointer, 
 fn make(home: &Home, mut pointer: Pointer, options: &InstallOptions, fresh: bool) -> Result<Made, Failure> {
     let token = pointer.token.take();
     let key = home.key()?;
+    let before = home.settings().ok();
     if options.join.is_some() {
         let named = std::mem::take(&mut pointer.addresses);
         let others = named.into_iter().filter(|address| !options.hubs.contains(address));
@@ -158,6 +160,13 @@ fn make(home: &Home, mut pointer: Pointer, options: &InstallOptions, fresh: bool
             init: service.init.as_str().to_owned(),
         };
         return Ok(Made::Installed(installed, service.service));
+    }
+    let joined = options.join.is_some() && refused.is_none();
+    if !joined && !service.changed && home.settings().ok() == before {
+        let connected = |standing: &Standing| clock::unix_seconds() - standing.connected_at <= OFFLINE_AFTER;
+        if let Some(standing) = home.standing()?.filter(connected) {
+            return Ok(Made::Running(standing));
+        }
     }
     // A running one knows the configuration and the credential from before.
     install::stop(place(home.role)).map_err(|error| not_installed(&error))?;

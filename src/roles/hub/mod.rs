@@ -78,10 +78,12 @@ impl Fragment {
 
     /// Whether everything that was typed is what is written.
     fn says(&self, typed: &Self) -> bool {
-        fn same<T: PartialEq>(written: &Option<T>, typed: &Option<T>) -> bool {
+        fn same<T: PartialEq>(written: Option<&T>, typed: Option<&T>) -> bool {
             typed.is_none() || written == typed
         }
-        same(&self.listen, &typed.listen) && same(&self.advertise, &typed.advertise) && same(&self.data, &typed.data)
+        same(self.listen.as_ref(), typed.listen.as_ref())
+            && same(self.advertise.as_ref(), typed.advertise.as_ref())
+            && same(self.data.as_ref(), typed.data.as_ref())
     }
 }
 

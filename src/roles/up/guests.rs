@@ -106,7 +106,9 @@ pub fn remove(hub: &Hub, agents: &[Known], say: &mut dyn FnMut(Step)) {
     }
     let ended = carry_out(hub, &mut open, say);
     let why = ended.err().map_or_else(|| "its end was not told".to_owned(), |failure| failure.message);
-    open.into_values().for_each(|agent| say(agent.left(&why)));
+    for agent in open.into_values() {
+        say(agent.left(&why));
+    }
 }
 
 fn carry_out(hub: &Hub, open: &mut BTreeMap<Target, &Known>, say: &mut dyn FnMut(Step)) -> Result<(), Failure> {

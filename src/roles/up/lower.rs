@@ -158,7 +158,8 @@ impl Survey {
     }
 
     fn role(&self, what: &str, role: Role, parts: &Parts, say: &mut Say) {
-        if parts.there.is_empty() && !(self.purge && !parts.kept.is_empty()) {
+        let to_purge = self.purge && !parts.kept.is_empty();
+        if parts.there.is_empty() && !to_purge {
             return;
         }
         let began = Instant::now();
@@ -206,7 +207,7 @@ fn in_proxmox(held: &Held, node: &str) -> String {
         parts.extend(held.user.then(|| format!("user {USER}")));
         parts.extend(held.role.then(|| format!("role {ROLE}")));
     } else {
-        parts.push(format!("{} of other nodes stay, with user and role", count(held.others, "token")));
+        parts.push(format!("user and role stay for {}", count(held.others, "other node")));
     }
     parts.join(", ")
 }
@@ -275,7 +276,7 @@ mod tests {
             ["Proxmox Would: token remotectl@pve!node-pve1, user remotectl@pve, role RemotectlAgent"]
         );
         half.held = Ok(Held { role: true, user: true, token: true, others: 2 });
-        assert!(told(&half)[0].ends_with("2 tokens of other nodes stay, with user and role"), "{:?}", told(&half));
+        assert!(told(&half)[0].ends_with("user and role stay for 2 other nodes"), "{:?}", told(&half));
         half.trouble = Some("connection refused".into());
         half.agents = guests::on_record(
             vec![crate::store::AgentRecord {

@@ -169,13 +169,13 @@ fn raise_hub(here: &Here, options: &HubOptions, say: &mut Say) -> Result<(client
     })?;
     let at = format!("{}, pid {pid}, at {}", installed.service, info.addresses.join(", "));
     let (state, told) = if here.hub.there.is_empty() {
-        (State::Done, format!("installed as {at}"))
+        (State::Done, format!("installed; {at}"))
     } else if here.hub.half() {
         (State::Done, format!("put back {}; {at}", paths(&here.hub.missing)))
     } else if here.hub.pid != Some(pid) {
-        (State::Done, format!("started as {at}"))
+        (State::Done, format!("started; {at}"))
     } else {
-        (State::There, format!("runs as {at}"))
+        (State::There, format!("runs; {at}"))
     };
     say(Step::new("hub", state, told).since(began));
     Ok((hub, info))
@@ -193,11 +193,14 @@ fn raise_pve_agent(node: &Node, here: &Here, hub: &client::Hub, info: &HubInfo, 
     let Made::Running(Standing { agent, pid, .. }) = pve_agent::set_up(&options)? else {
         return Err(Failure::new("the pve-agent was installed and not started"));
     };
-    let told = if here.pve_agent.half() {
-        format!("put back {}; pid {pid}, joined as {agent}", paths(&here.pve_agent.missing))
+    let done = if here.pve_agent.there.is_empty() {
+        "installed".to_owned()
+    } else if here.pve_agent.half() {
+        format!("put back {}", paths(&here.pve_agent.missing))
     } else {
-        format!("installed as remotectl-pve-agent, pid {pid}, joined as {agent}")
+        "joined anew, with a new token".to_owned()
     };
+    let told = format!("{done}; remotectl-pve-agent, pid {pid}, is {agent}");
     let proxmox = format!("user {}, role {}, a token for {}", credential::USER, credential::ROLE, node.name);
     say(Step::new("pve-agent", State::Done, told).since(began));
     say(Step::new("Proxmox", State::Done, proxmox));

@@ -44,7 +44,7 @@ impl Step {
 
     /// One that failed.
     pub fn failed(what: impl Into<String>, failure: &Failure) -> Self {
-        let told = [&[failure.message.clone()], &failure.details[..]].concat().join("; ");
+        let told = [std::slice::from_ref(&failure.message), &failure.details].concat().join("; ");
         Self { help: failure.help.clone(), ..Self::new(what, State::Failed, told) }
     }
 
