@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(
     name = "remotectl",
-    version,
+    version = crate::model::version::version(),
     disable_help_subcommand = true,
     subcommand_required = true,
     arg_required_else_help = true,

@@ -156,7 +156,7 @@ fn completions(shell: Shell) -> String {
 }
 
 fn version(screen: &mut Screen, json: bool) {
-    let version = env!("CARGO_PKG_VERSION");
+    let version = crate::model::version::version();
     let target = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
     if json {
         screen.json(&serde_json::json!({"version": version, "target": target, "protocol": crate::link::PROTOCOL}));

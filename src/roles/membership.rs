@@ -12,7 +12,7 @@ use crate::{
         runtime::{Link, Runtime, Worker},
         wire::AgentRole,
     },
-    model::Failure,
+    model::{Failure, version::version},
     sys::{
         cancel::Cancel,
         clock::{self, Clock},
@@ -147,14 +147,14 @@ impl Home {
         let standing = Standing {
             agent: party.agent.clone(),
             hub: party.hub.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: version().to_owned(),
             pid: std::process::id(),
             connected_at: 0,
         };
         self.tell_standing(&standing);
         let worker =
             Arc::new(Telling { worker, home: self.clone(), standing, told_at: std::sync::atomic::AtomicI64::new(0) });
-        tracing::info!(agent = party.agent, hub = party.hub, "{} {}", self.role.as_str(), env!("CARGO_PKG_VERSION"));
+        tracing::info!(agent = party.agent, hub = party.hub, "{} {}", self.role.as_str(), version());
         Runtime::run(link, party, journal, worker, &Cancel::new());
         Ok(())
     }

@@ -33,6 +33,7 @@ use crate::{
         policy,
         target::What,
         values::GuestKind,
+        version::version,
     },
     proxmox::{
         self, Access, Client, Known, Token, Verify,
@@ -158,6 +159,7 @@ impl Worker for PveWorker {
                 outcome
             }
             Work::Perform { op } => host::perform(op, &task),
+            Work::Update { .. } => Outcome::rejected("only an agent that runs as a service can be updated"),
             Work::Once { op } => {
                 inside(target, |transport| once(transport, &as_executable(&executable()), op, target, &task))
             }
@@ -224,7 +226,7 @@ fn executable() -> PathBuf {
 }
 
 fn as_executable(path: &Path) -> Executable<'_> {
-    Executable { path, version: env!("CARGO_PKG_VERSION"), arch: std::env::consts::ARCH }
+    Executable { path, version: version(), arch: std::env::consts::ARCH }
 }
 
 /// Vouches for a key that was read out of a guest of this node, in the name of one running deployment.
@@ -242,7 +244,7 @@ impl Attest for AttestBy<'_> {
             public_key,
             role: AgentRole::Agent,
             target: target.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: version().to_owned(),
             token: None,
             attestation: Some(Attestation { command: self.command.id.clone(), nonce: self.order.nonce.clone() }),
         };

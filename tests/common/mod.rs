@@ -234,6 +234,7 @@ impl Worker for Recorded {
         let what = match &command.work {
             Work::Perform { op } | Work::Once { op } => op.name(),
             Work::Deploy { .. } => "deploy",
+            Work::Update { .. } => "update",
             Work::Echo => "echo",
         };
         self.performed.lock().unwrap().push(format!("{what} {}", command.target));

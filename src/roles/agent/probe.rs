@@ -3,7 +3,7 @@
 use crate::{
     guest::answers::HubReach,
     host,
-    model::{Failure, facts::Facts},
+    model::{Failure, facts::Facts, version::version},
 };
 use serde::Serialize;
 use std::{
@@ -24,11 +24,8 @@ struct Found {
 
 /// `agent probe [--hub HOST:PORT]... [--json]`.
 pub fn probe(hubs: &[String], json: bool) -> Result<(), Failure> {
-    let found = Found {
-        version: env!("CARGO_PKG_VERSION"),
-        facts: host::facts(),
-        hubs: hubs.iter().map(|address| reach(address)).collect(),
-    };
+    let found =
+        Found { version: version(), facts: host::facts(), hubs: hubs.iter().map(|address| reach(address)).collect() };
     if json {
         let text = serde_json::to_string(&found).map_err(|error| Failure::of("printing", &error))?;
         println!("{text}");

@@ -12,7 +12,7 @@ use crate::{
     },
     link::{PROTOCOL, join::Pointer},
     llm::grammar::Grammar,
-    model::{Failure, Policy, messages::HubInfo, outcome::chain},
+    model::{Failure, Policy, messages::HubInfo, outcome::chain, version::version},
     sys::{
         env::Places,
         files,
@@ -208,7 +208,7 @@ async fn run(settings: Settings, data: Data, listeners: Vec<TcpListener>) -> Res
     };
     let info = HubInfo {
         id: data.hub.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: version().to_owned(),
         protocol: PROTOCOL,
         fingerprint: pointer.fingerprint.clone(),
         addresses,
