@@ -1,6 +1,7 @@
 //! The hub's mind: who the agents are, what there is, what may be done, and carrying it out exactly as approved.
 
 pub mod approved;
+pub mod artifacts;
 pub mod asking;
 pub mod deciding;
 pub mod delivery;
@@ -10,6 +11,7 @@ pub mod hearing;
 pub mod overview;
 pub mod planning;
 pub mod roster;
+pub mod updates;
 
 use crate::{
     link::{join::Pointer, keys::SigningKey},
@@ -18,6 +20,7 @@ use crate::{
     store::{Store, StoreError},
     sys::{clock, random},
 };
+use artifacts::Artifacts;
 use delivery::Delivery;
 use overview::Overview;
 use roster::Roster;
@@ -49,6 +52,8 @@ pub struct Parts {
     pub policy: Policy,
     /// Where commands' output is kept.
     pub output: PathBuf,
+    /// Where executables for agents are kept.
+    pub artifacts: PathBuf,
 }
 
 /// The hub's mind.
@@ -61,6 +66,8 @@ pub struct Engine {
     pub policy: Policy,
     /// The agents.
     pub roster: Roster,
+    /// The executables for them.
+    pub artifacts: Artifacts,
     planner: Box<dyn Planner>,
     overview: Overview,
     delivery: Delivery,
@@ -72,13 +79,15 @@ pub struct Engine {
 impl Engine {
     /// Wakes up: reads agents, inventories and open commands from the store.
     pub fn new(parts: Parts) -> Result<Arc<Self>, StoreError> {
-        let Parts { store, identity, planner, policy, output } = parts;
+        let Parts { store, identity, planner, policy, output, artifacts } = parts;
+        let artifacts = Artifacts::new(artifacts);
         let roster = Roster::new(store.agents()?, identity.pointer.hub.clone(), clock::unix_seconds());
         let overview = Overview::new(store.inventories()?);
         let delivery = Delivery::new(store.open_commands()?);
         let (events, _) = broadcast::channel(EVENTS);
         let (stopping, _) = watch::channel(false);
-        let engine = Self { store, identity, policy, roster, planner, overview, delivery, events, output, stopping };
+        let engine =
+            Self { store, identity, policy, roster, artifacts, planner, overview, delivery, events, output, stopping };
         Ok(Arc::new(engine))
     }
 

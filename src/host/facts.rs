@@ -26,6 +26,7 @@ pub fn facts() -> Facts {
         addresses: addresses(),
         services: services_by(init, &ThisMachine::within(TIME)),
         macs: macs(Path::new("/sys/class/net")),
+        previous: String::new(),
     }
 }
 

@@ -11,7 +11,7 @@
 
 mod record;
 
-pub use record::{PROBATION, Phase, Record, Start, TRIAL};
+pub use record::{PROBATION, Phase, Record, Start, TRIAL, unanswered};
 
 use super::Task;
 use crate::{

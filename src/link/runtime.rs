@@ -164,18 +164,22 @@ impl Link {
     /// An executable by its SHA-256, as it comes; the hub has so long for all of it. Whoever reads it checks the digest.
     pub fn artifact(&self, sha256: &Digest, timeout: Duration) -> Result<impl Read + Send + use<>, LinkError> {
         let path = format!("{}/{sha256}", path::ARTIFACT);
-        let bound = Bound { method: "GET", path: &path, body: b"" };
-        let token = jwt::sign(&self.key, &self.hub, self.generation, self.clock.now(), bound);
-        let authorization = format!("Bearer {token}");
-        let (status, body) = self.telling.fetch(&path, &[("authorization", &authorization)], timeout)?;
-        if status == 200 {
-            return Ok(body);
+        let mut followed = false;
+        loop {
+            let authorization = self.authorization(Bound { method: "GET", path: &path, body: b"" });
+            let (status, body) = self.telling.fetch(&path, &[("authorization", &authorization)], timeout)?;
+            if status == 200 {
+                return Ok(body);
+            }
+            let mut told = Vec::new();
+            // An answer that does not come to its end says nothing more than its status.
+            body.take(RESULT_LIMIT as u64).read_to_end(&mut told).ok();
+            if status != 401 || followed || !self.follow_clock(&told) {
+                let why = serde_json::from_slice::<Acknowledged>(&told).map(|told| told.error).unwrap_or_default();
+                return Err(LinkError::Refused { status, why });
+            }
+            followed = true;
         }
-        let mut told = Vec::new();
-        // An answer that does not come to its end says nothing more than its status.
-        body.take(RESULT_LIMIT as u64).read_to_end(&mut told).ok();
-        let why = serde_json::from_slice::<Acknowledged>(&told).map(|told| told.error).unwrap_or_default();
-        Err(LinkError::Refused { status, why })
     }
 
     /// Sends a request; when the hub says that only the clock is wrong, follows its clock and sends it once more.
@@ -188,7 +192,7 @@ impl Link {
     ) -> Result<A, LinkError> {
         let body = serde_json::to_vec(body).map_err(|error| LinkError::Malformed(error.to_string()))?;
         let mut reply = self.send(http, path, &body, timeout)?;
-        if reply.status == 401 && self.follow_clock(&reply) {
+        if reply.status == 401 && self.follow_clock(&reply.body) {
             reply = self.send(http, path, &body, timeout)?;
         }
         if !reply.success() {
@@ -199,15 +203,17 @@ impl Link {
     }
 
     fn send(&self, http: &Http, path: &str, body: &[u8], timeout: Duration) -> Result<Reply, HttpError> {
-        let token =
-            jwt::sign(&self.key, &self.hub, self.generation, self.clock.now(), Bound { method: "POST", path, body });
-        let authorization = format!("Bearer {token}");
+        let authorization = self.authorization(Bound { method: "POST", path, body });
         let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
         http.send("POST", path, &headers, body, timeout)
     }
 
-    fn follow_clock(&self, reply: &Reply) -> bool {
-        let Ok(told) = serde_json::from_slice::<Acknowledged>(&reply.body) else { return false };
+    fn authorization(&self, bound: Bound) -> String {
+        format!("Bearer {}", jwt::sign(&self.key, &self.hub, self.generation, self.clock.now(), bound))
+    }
+
+    fn follow_clock(&self, body: &[u8]) -> bool {
+        let Ok(told) = serde_json::from_slice::<Acknowledged>(body) else { return false };
         let apart = (told.time - self.clock.now()).abs() > 1;
         if told.time > 0 && apart {
             self.clock.follow(told.time);
@@ -288,7 +294,9 @@ impl Runtime {
 
     fn recover_later(&self) {
         let later = std::mem::take(&mut *self.later.lock().unwrap_or_else(PoisonError::into_inner));
-        later.into_iter().for_each(|command| self.recover(command));
+        for command in later {
+            self.recover(command);
+        }
     }
 
     fn poll_until(self: &Arc<Self>, stop: &Cancel) {

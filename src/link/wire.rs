@@ -144,6 +144,7 @@ pub struct OutputRequest {
 /// What an agent tells beside results.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "a handful are under way at any time")]
 pub enum Told {
     /// A piece of a command's output.
     Output {

@@ -2,7 +2,7 @@
 //! guests without an agent, and puts agents into them.
 
 use super::{
-    agent::{HostWorker, InstallOptions, install_as, pointer_of, status_of, uninstall_as},
+    agent::{HostWorker, InstallOptions, install_as, pointer_of, status_of, trial_of, uninstall_as},
     logging,
     membership::Home,
 };
@@ -92,6 +92,13 @@ pub fn uninstall(purge: bool) -> Result<(), Failure> {
 /// `pve-agent status [--json]`.
 pub fn status(json: bool) -> Result<(), Failure> {
     status_of(AgentRole::PveAgent, json)
+}
+
+/// `pve-agent trial`: whether this executable could take the place of the pve-agent that runs here.
+pub fn trial(config: Option<PathBuf>) -> Result<(), Failure> {
+    let home = Home::find(AgentRole::PveAgent, config);
+    client(&home)?;
+    trial_of(&home)
 }
 
 /// `pve-agent probe [--json]`: the Proxmox API, the credential and its rights.
@@ -204,7 +211,7 @@ impl Worker for PveWorker {
     }
 
     fn capabilities(&self) -> Vec<String> {
-        Op::ALL.iter().map(|(name, _)| (*name).to_owned()).collect()
+        Op::ALL.iter().map(|(name, _)| *name).filter(|name| *name != "agent.update").map(str::to_owned).collect()
     }
 }
 

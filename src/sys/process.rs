@@ -309,6 +309,9 @@ impl Finished {
     }
 }
 
+/// This process's executable, as it runs: the file that it was started from may be another by now.
+pub const OWN_EXECUTABLE: &str = "/proc/self/exe";
+
 /// Replaces this process by another program; returns only when that fails.
 pub fn replace<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, args: impl IntoIterator<Item = S>) -> io::Error {
     Command::new(program).args(args).exec()

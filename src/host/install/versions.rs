@@ -222,7 +222,9 @@ mod tests {
     fn the_last_good_one_is_kept_and_what_others_use() {
         let place = Place::new();
         let (agent, hub) = (place.versions(Role::Agent), place.versions(Role::Hub));
-        ["1.0.0", "1.1.0", "1.2.0", "1.3.0"].iter().for_each(|version| put(&agent, version));
+        for version in ["1.0.0", "1.1.0", "1.2.0", "1.3.0"] {
+            put(&agent, version);
+        }
         hub.point("1.0.0", None).unwrap();
         agent.point("1.3.0", Some("1.2.0")).unwrap();
         assert_eq!((agent.current().as_deref(), agent.previous().as_deref()), (Some("1.3.0"), Some("1.2.0")));

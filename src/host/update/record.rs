@@ -82,8 +82,14 @@ impl Record {
 
     /// Notes that version `own` starts now in that boot. Only a start on probation changes anything.
     pub fn started(&mut self, own: &str, now: i64, boot: &str) -> Start {
-        if self.phase != Phase::Probation || self.to != own {
+        if self.to != own {
             return Start::Settled;
+        }
+        match &self.phase {
+            Phase::Confirmed => return Start::Settled,
+            // It was on its way back.
+            Phase::Back { why } => return Start::GoBack(why.clone()),
+            Phase::Probation => {}
         }
         if self.boot != boot {
             // The machine has started anew: its network may take as long as the new version does.
@@ -108,6 +114,10 @@ impl Record {
         match &self.phase {
             Phase::Confirmed if to == own => Recovered::Ended(updated(from, to)),
             Phase::Probation if to == own => Recovered::Later,
+            Phase::Back { why } if to == own => {
+                let why = format!("{to} did not work: {why}; and {from} does not start any more");
+                Recovered::Ended(Outcome::failure(why))
+            }
             Phase::Back { why } => {
                 let outcome = Outcome::failure(format!("{to} did not work: {why}; back at {own}"));
                 Recovered::Ended(outcome.with_data(json!({"from": from, "to": own, "tried": to})))
@@ -150,6 +160,9 @@ mod tests {
         assert_eq!(under_way.started("0.10.0", 990, "b"), Start::Probation(PROBATION), "the clock was set back");
         assert!(matches!(under_way.started("0.10.0", 1013, "b"), Start::GoBack(why) if why.contains("3 times")));
         assert!(matches!(record().started("0.10.0", 1090, "b"), Start::GoBack(why) if why.contains("90 s")));
+        let mut going = Record { phase: Phase::Back { why: "x".into() }, ..record() };
+        assert_eq!(going.started("0.10.0", 1001, "b"), Start::GoBack("x".into()), "killed on its way back");
+        assert_eq!(going.started("0.9.4", 1001, "b"), Start::Settled);
     }
 
     #[test]
