@@ -140,6 +140,7 @@ mod tests {
             joined: "token".into(),
             joined_at: 0,
             facts: Some(facts),
+            seal: String::new(),
         };
         Agent { record, key, last_seen: 0 }
     }
