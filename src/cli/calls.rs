@@ -14,6 +14,7 @@ use super::{
     },
 };
 use crate::{
+    link::wire::AgentRole,
     model::{
         Failure,
         messages::{PlanRequest, RunRequest},
@@ -113,6 +114,8 @@ pub enum Role {
     AgentRun(Option<PathBuf>),
     /// `agent trial`.
     AgentTrial(Option<PathBuf>),
+    /// `agent guard` and `pve-agent guard`; whether to go on in a process of its own.
+    Guard(AgentRole, bool),
     /// `agent once`.
     AgentOnce,
     /// `agent install`.
@@ -238,6 +241,7 @@ fn agent(command: AgentCommand) -> Result<Role, Failure> {
     Ok(match command {
         AgentCommand::Run(args) => Role::AgentRun(args.config),
         AgentCommand::Trial(args) => Role::AgentTrial(args.config),
+        AgentCommand::Guard(args) => Role::Guard(AgentRole::Agent, args.detach),
         AgentCommand::Once => Role::AgentOnce,
         AgentCommand::Install(args) => Role::AgentInstall(install(args)?),
         AgentCommand::Uninstall(args) => Role::AgentUninstall(args.purge),
@@ -250,6 +254,7 @@ fn pve_agent(command: PveAgentCommand) -> Result<Role, Failure> {
     Ok(match command {
         PveAgentCommand::Run(args) => Role::PveAgentRun(args.config),
         PveAgentCommand::Trial(args) => Role::PveAgentTrial(args.config),
+        PveAgentCommand::Guard(args) => Role::Guard(AgentRole::PveAgent, args.detach),
         PveAgentCommand::Install(args) => Role::PveAgentInstall(install(args)?),
         PveAgentCommand::Uninstall(args) => Role::PveAgentUninstall(args.purge),
         PveAgentCommand::Status(args) => Role::PveAgentStatus(args.json),

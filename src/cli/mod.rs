@@ -134,6 +134,7 @@ fn be(role: Role) -> Result<(), Failure> {
         Role::ArtifactList(options, json) => hub::list_artifacts(&options, json),
         Role::AgentRun(config) => agent::run(config),
         Role::AgentTrial(config) => agent::trial(config),
+        Role::Guard(role, detach) => agent::guard(role, detach),
         Role::AgentOnce => agent::once(),
         Role::AgentInstall(options) => agent::install(&options),
         Role::AgentUninstall(purge) => agent::uninstall(purge),

@@ -161,6 +161,9 @@ pub enum AgentCommand {
     /// Tries whether this executable could take the running agent's place; changes nothing
     #[command(after_help = "Example:\n  remotectl agent trial")]
     Trial(ConfigArgs),
+    /// Puts the version before an update back where the new one does not come up; the update itself starts it
+    #[command(hide = true)]
+    Guard(GuardArgs),
     /// Carries out one operation: JSON on standard input, its outcome as JSON on standard output
     #[command(after_help = "Example:\n  echo '{\"op\":\"system.info\",\"args\":{}}' | remotectl agent once")]
     Once,
@@ -194,6 +197,9 @@ pub enum PveAgentCommand {
     /// Tries whether this executable could take the running pve-agent's place; changes nothing
     #[command(after_help = "Example:\n  remotectl pve-agent trial")]
     Trial(ConfigArgs),
+    /// Puts the version before an update back where the new one does not come up; the update itself starts it
+    #[command(hide = true)]
+    Guard(GuardArgs),
     /// Installs the pve-agent on this Proxmox node, with a Proxmox token of its own
     #[command(after_help = "Example:\n  remotectl pve-agent install --join rctl1.eyJhZGRyZXNzZXMi…")]
     Install(InstallArgs),
@@ -206,6 +212,14 @@ pub enum PveAgentCommand {
     /// Checks the Proxmox API, the credential and its rights, and pct
     #[command(after_help = "Example:\n  remotectl pve-agent probe --json")]
     Probe(JsonArgs),
+}
+
+/// `guard`.
+#[derive(Debug, Args)]
+pub struct GuardArgs {
+    /// Go on in a process of its own.
+    #[arg(long)]
+    pub detach: bool,
 }
 
 /// `--config`, alone.

@@ -3,15 +3,16 @@
 //! The running version fetches the new one and has it *try*: read the same configuration, use the same key, get an answer
 //! of the hub, all while the running one goes on. What starts at all and reaches its hub is then switched to: the role's
 //! link is turned and the process replaces itself (same pid, so neither systemd nor OpenRC has anything to restart). From
-//! there on the new version is on probation (`record.rs`): without an answer of the hub within 90 s, or after too many
-//! starts, it turns the link back and gives its place back. Which end it took is on disk, so that the command's result is
-//! told by whoever runs in the end.
+//! there on the new version is on probation (`record.rs`): without an answer of the hub within 80 s, or after too many
+//! starts, it turns the link back and gives its place back. One that can't even do that is taken back by a guard, which is
+//! the old version in a process of its own. Which end it took is on disk, so that the command's result is told by whoever
+//! runs in the end.
 //!
 //! The steps are written against `Place`, so that a simulated guest goes through the same ones.
 
 mod record;
 
-pub use record::{PROBATION, Phase, Record, Start, TRIAL, unanswered};
+pub use record::{GUARD, PROBATION, Phase, Record, Start, TRIAL, unanswered};
 
 use super::Task;
 use crate::{

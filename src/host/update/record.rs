@@ -13,8 +13,11 @@ use std::{path::Path, time::Duration};
 
 /// How long a new version may take to try whether it could do: 60 s.
 pub const TRIAL: Duration = Duration::from_mins(1);
-/// How long it may take, once in place, until the hub has answered it: 90 s. With the trial that is less than 180 s.
-pub const PROBATION: Duration = Duration::from_secs(90);
+/// How long it may take, once in place, until the hub has answered it: 80 s.
+pub const PROBATION: Duration = Duration::from_secs(80);
+/// When somebody else puts the old version back that has not gone back by itself: after 85 s. With the trial before and
+/// stopping the service after it that is less than 180 s.
+pub const GUARD: Duration = Duration::from_secs(85);
 /// How often it may be started until then: what ends by itself so often is no good.
 const STARTS: u32 = 3;
 
@@ -155,11 +158,11 @@ mod tests {
     fn the_new_version_has_so_long_and_so_often() {
         let mut under_way = record();
         assert_eq!(under_way.started("0.9.4", 1000, "b"), Start::Settled);
-        assert_eq!(under_way.started("0.10.0", 1001, "b"), Start::Probation(Duration::from_secs(89)));
-        assert_eq!(under_way.started("0.10.0", 1011, "b"), Start::Probation(Duration::from_secs(79)));
+        assert_eq!(under_way.started("0.10.0", 1001, "b"), Start::Probation(Duration::from_secs(79)));
+        assert_eq!(under_way.started("0.10.0", 1011, "b"), Start::Probation(Duration::from_secs(69)));
         assert_eq!(under_way.started("0.10.0", 990, "b"), Start::Probation(PROBATION), "the clock was set back");
         assert!(matches!(under_way.started("0.10.0", 1013, "b"), Start::GoBack(why) if why.contains("3 times")));
-        assert!(matches!(record().started("0.10.0", 1090, "b"), Start::GoBack(why) if why.contains("90 s")));
+        assert!(matches!(record().started("0.10.0", 1080, "b"), Start::GoBack(why) if why.contains("80 s")));
         let mut going = Record { phase: Phase::Back { why: "x".into() }, ..record() };
         assert_eq!(going.started("0.10.0", 1001, "b"), Start::GoBack("x".into()), "killed on its way back");
         assert_eq!(going.started("0.9.4", 1001, "b"), Start::Settled);
