@@ -88,6 +88,11 @@ impl Hub {
         self.directory.path().to_owned()
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Kills it with SIGKILL and starts it again on the same port.
     pub fn restart(&mut self) {
         self.restart_after(|_| {});
