@@ -165,7 +165,7 @@ impl Worker for PveWorker {
                 }
                 outcome
             }
-            Work::Perform { op } => host::perform(op, &task),
+            Work::Perform { op } => host::perform(op, self.host.machine(), &task),
             Work::Update { .. } => Outcome::rejected("only an agent that runs as a service can be updated"),
             Work::Once { op } => {
                 inside(target, |transport| once(transport, &as_executable(&executable()), op, target, &task))

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     host::{
-        proc,
+        Machine, proc,
         services::{Action, ServiceManager, is_own},
     },
     model::outcome::chain,
@@ -68,7 +68,7 @@ impl Installer<'_> {
     pub fn uninstall(&self, role: Role, purge: bool) -> Result<Removed, InstallError> {
         let manager = self.manager()?;
         let mut removal = Removal {
-            removed: Removed { own: is_own(role.service().as_str()), ..Removed::default() },
+            removed: Removed { own: is_own(&Machine::here(), role.service().as_str()), ..Removed::default() },
             ..Removal::default()
         };
         if !removal.removed.own {

@@ -24,8 +24,11 @@ struct Found {
 
 /// `agent probe [--hub HOST:PORT]... [--json]`.
 pub fn probe(hubs: &[String], json: bool) -> Result<(), Failure> {
-    let found =
-        Found { version: version(), facts: host::facts(), hubs: hubs.iter().map(|address| reach(address)).collect() };
+    let found = Found {
+        version: version(),
+        facts: host::facts(&host::Machine::here()),
+        hubs: hubs.iter().map(|address| reach(address)).collect(),
+    };
     if json {
         let text = serde_json::to_string(&found).map_err(|error| Failure::of("printing", &error))?;
         println!("{text}");

@@ -10,7 +10,7 @@ pub use trial::{trial, trial_of};
 
 use crate::{
     host::{
-        Task, facts,
+        Machine, Task, facts,
         install::{InstallError, Role, versions::Versions},
         update::{Phase, Record, Start, prepare, replace, unanswered},
     },
@@ -122,7 +122,7 @@ impl Updates {
     fn note_start(&self) -> Start {
         let mut record = self.record();
         let Some(record) = record.as_mut() else { return Start::Settled };
-        let start = record.started(version(), clock::unix_seconds(), &facts::boot_id());
+        let start = record.started(version(), clock::unix_seconds(), &facts::boot_id(&Machine::here()));
         if start != Start::Settled
             && let Err(error) = record.store(&record_file(&self.place.home))
         {

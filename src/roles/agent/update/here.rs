@@ -3,7 +3,7 @@
 use super::{guard, point_back, record_file, trial::Tried};
 use crate::{
     host::{
-        Task, facts,
+        Machine, Task, facts,
         install::{InstallError, versions::Versions},
         update::{Phase, Place, Record, Stopped, TRIAL},
     },
@@ -166,7 +166,7 @@ impl Place for Here {
             to: order.version.clone(),
             before: self.versions.previous(),
             since: clock::unix_seconds(),
-            boot: facts::boot_id(),
+            boot: facts::boot_id(&Machine::here()),
             starts: 0,
             phase: Phase::Probation,
         };

@@ -1,7 +1,7 @@
 //! The trial: a version that is to take the running one's place shows that it could, before anything is switched.
 
 use crate::{
-    host::facts,
+    host::{Machine, facts},
     link::{
         PROTOCOL,
         journal::Journal,
@@ -41,7 +41,7 @@ pub fn trial_of(home: &Home) -> Result<(), Failure> {
     let (link, _) = home.link()?;
     let journal = home.state.join("journal");
     let high_water = Journal::peek(&journal).map_err(|error| Failure::of("reading the agent's journal", &error))?;
-    facts::facts();
+    facts::facts(&Machine::here());
     let request = PollRequest {
         protocol: PROTOCOL,
         version: version().to_owned(),
