@@ -85,7 +85,9 @@ pub fn agents_in_containers_come_to_the_latest_version() {
     const ALL: [u32; 3] = [101, 103, 104];
     let site = Site::up(&ALL, &["pve1", "pve2"]);
     let old = build_of(OLD);
-    ALL.iter().for_each(|vmid| install(&site, *vmid, &old));
+    for vmid in ALL {
+        install(&site, vmid, &old);
+    }
     let web = site.lab.container(101);
 
     // Where there is no room, nothing is begun, and what runs goes on.
@@ -141,7 +143,9 @@ pub fn agents_in_containers_come_to_the_latest_version() {
 /// Versions that pass their trial and then end at once, or do nothing at all.
 pub fn a_version_that_does_not_come_up_is_taken_back() {
     let site = Site::up(&[101, 103], &["pve1", "pve2"]);
-    [101, 103].iter().for_each(|vmid| install(&site, *vmid, &build_of(OLD)));
+    for vmid in [101, 103] {
+        install(&site, vmid, &build_of(OLD));
+    }
     add(&site, &pretender("8.0.0", "return 1;"));
     add(&site, &pretender("8.0.1", "for (;;) pause();"));
     for (version, vmids) in [("8.0.0", "ct/101,ct/103"), ("8.0.1", "ct/101,ct/103")] {
