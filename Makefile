@@ -26,7 +26,8 @@ QUICK := \
 	install_sh \
 	nl \
 	protocol \
-	simulator
+	simulator \
+	update
 
 .PHONY: help check test lab bench dist dist-check static demo fmt
 

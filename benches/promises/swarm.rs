@@ -105,6 +105,7 @@ impl Worker for Silent {
         match &command.work {
             Work::Perform { op } => host::perform(
                 op,
+                &host::Machine::here(),
                 &Task { report, cancel: cancel.clone(), timeout: Duration::from_secs(command.timeout) },
             ),
             _ => Outcome::rejected("not in this bench"),

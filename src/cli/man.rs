@@ -2,6 +2,7 @@
 //! remotectl-ask.1, remotectl-hub-join-token.1.
 
 use super::{help, screen::Screen};
+use crate::roles::version::this;
 use crate::{
     model::{Exit, Failure},
     sys::files,
@@ -56,7 +57,7 @@ fn add(command: &Command, pages: &mut Vec<Page>) -> io::Result<()> {
 
 fn page(command: &Command) -> io::Result<Page> {
     // No date: the same sources make the same pages.
-    let man = Man::new(command.clone()).source(concat!("remotectl ", env!("CARGO_PKG_VERSION"))).manual("remotectl");
+    let man = Man::new(command.clone()).source(format!("remotectl {}", this().version)).manual("remotectl");
     let mut roff = Vec::new();
     man.render_title(&mut roff)?;
     man.render_name_section(&mut roff)?;

@@ -13,6 +13,7 @@ mod definition;
 mod error;
 mod look;
 mod remove;
+pub mod versions;
 
 pub use error::InstallError;
 pub use look::Parts;
@@ -26,7 +27,7 @@ use super::{
     services::{self, Action, ServiceManager, ServiceName, State},
 };
 use crate::{
-    model::digest::Digest,
+    model::{digest::Digest, version::version},
     sys::{clock, env, files, process},
 };
 use changes::Changes;
@@ -103,7 +104,7 @@ impl Service {
             role,
             // Not the path that it was started by: that file may be another by now, or gone.
             exe_bytes_from: PathBuf::from("/proc/self/exe"),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: version().to_owned(),
             args: vec![verb.to_owned()],
         }
     }

@@ -1,18 +1,19 @@
 //! What an agent and a pve-agent have in common: their place on disk, their key, their hub, and the file in which a
 //! running one tells how it stands.
 
-use super::config;
+use super::{agent::Updates, config};
 use crate::{
+    host::Task,
     link::{
         OFFLINE_AFTER,
-        envelope::Party,
+        envelope::{Command, Party, Work},
         join::Pointer,
         journal::Journal,
         keys::SigningKey,
-        runtime::{Link, Runtime, Worker},
-        wire::AgentRole,
+        runtime::{Link, Recovered, Runtime, Worker},
+        wire::{AgentRole, Told},
     },
-    model::Failure,
+    model::{Failure, Outcome, facts::Facts, outcome::Report, version::version},
     sys::{
         cancel::Cancel,
         clock::{self, Clock},
@@ -146,19 +147,20 @@ impl Home {
 
     /// Polls and works until SIGTERM or SIGINT.
     pub fn run(&self, link: Link, party: Party, worker: Arc<dyn Worker>) -> Result<(), Failure> {
+        let updates = Updates::begin(self)?;
         let journal = Journal::open(&self.state.join("journal"))
             .map_err(|error| Failure::of("opening the agent's journal", &error).help(self.help()))?;
         let standing = Standing {
             agent: party.agent.clone(),
             hub: party.hub.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: version().to_owned(),
             pid: std::process::id(),
             connected_at: 0,
         };
         self.tell_standing(&standing);
-        let worker =
-            Arc::new(Telling { worker, home: self.clone(), standing, told_at: std::sync::atomic::AtomicI64::new(0) });
-        tracing::info!(agent = party.agent, hub = party.hub, "{} {}", self.role.as_str(), env!("CARGO_PKG_VERSION"));
+        let told_at = std::sync::atomic::AtomicI64::new(0);
+        let worker = Arc::new(Telling { worker, updates, home: self.clone(), standing, told_at });
+        tracing::info!(agent = party.agent, hub = party.hub, "{} {}", self.role.as_str(), version());
         Runtime::run(link, party, journal, worker, &Cancel::new());
         Ok(())
     }
@@ -203,26 +205,37 @@ impl Home {
     }
 }
 
-/// A worker that also keeps the standing up to date.
+/// A worker that also keeps the standing up to date, and its executable.
 struct Telling {
     worker: Arc<dyn Worker>,
+    updates: Arc<Updates>,
     home: Home,
     standing: Standing,
     told_at: std::sync::atomic::AtomicI64,
 }
 
 impl Worker for Telling {
-    fn perform(
-        &self,
-        command: &crate::link::envelope::Command,
-        report: &dyn crate::model::outcome::Report,
-        cancel: &Cancel,
-    ) -> crate::model::Outcome {
-        self.worker.perform(command, report, cancel)
+    fn perform(&self, command: &Command, report: &dyn Report, cancel: &Cancel) -> Outcome {
+        let Work::Update { order } = &command.work else { return self.worker.perform(command, report, cancel) };
+        let task = Task { report, cancel: cancel.clone(), timeout: Duration::from_secs(command.timeout) };
+        self.updates.perform(command, order, &task)
     }
 
-    fn news(&self) -> Vec<crate::link::wire::Told> {
-        self.worker.news()
+    fn replace(&self, command: &Command) -> Option<Outcome> {
+        self.updates.replace(command)
+    }
+
+    fn recover(&self, command: &Command) -> Recovered {
+        self.updates.recover(command)
+    }
+
+    fn news(&self) -> Vec<Told> {
+        let news = self.worker.news().into_iter();
+        let with_previous = |told| match told {
+            Told::Facts { facts } => Told::Facts { facts: Facts { previous: self.updates.previous(), ..facts } },
+            other => other,
+        };
+        news.map(with_previous).collect()
     }
 
     fn not_told(&self) {
@@ -234,7 +247,13 @@ impl Worker for Telling {
     }
 
     fn capabilities(&self) -> Vec<String> {
-        self.worker.capabilities()
+        let mut capabilities = self.worker.capabilities();
+        capabilities.push("agent.update".to_owned());
+        capabilities
+    }
+
+    fn version(&self) -> String {
+        self.worker.version()
     }
 
     fn connected(&self) {
@@ -243,6 +262,7 @@ impl Worker for Telling {
         if now - before > OFFLINE_AFTER / 2 {
             self.home.tell_standing(&Standing { connected_at: now, ..self.standing.clone() });
         }
+        self.updates.connected();
         self.worker.connected();
     }
 }

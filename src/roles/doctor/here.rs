@@ -11,7 +11,7 @@ use crate::{
     },
     link::{OFFLINE_AFTER, wire::AgentRole},
     model::outcome::chain,
-    roles::{hub, membership::Home, version::THIS},
+    roles::{hub, membership::Home, version::this},
     store::{self, StoreError},
     sys::{clock, env},
 };
@@ -35,7 +35,7 @@ const LOW: u64 = 512 << 20;
 pub fn version(_: &World) -> Vec<Verdict> {
     vec![Verdict::good(format!(
         "remotectl {}, commit {}, {}, protocol {}",
-        THIS.version, THIS.commit, THIS.target, THIS.protocol
+        this().version, this().commit, this().target, this().protocol
     ))]
 }
 

@@ -1,18 +1,19 @@
 //! The hub: its data directory, its identity, serving.
 
+mod artifacts;
 mod data;
 
 use super::{config, logging};
 use crate::{
     api::{self, server::Server},
-    engine::{Engine, Identity, Parts},
+    engine::{Engine, Identity, Parts, artifacts::hold_own},
     host::{
         self,
         install::{self, Installed, Role, Service},
     },
     link::{PROTOCOL, join::Pointer},
     llm::grammar::Grammar,
-    model::{Failure, Policy, messages::HubInfo, outcome::chain},
+    model::{Failure, Policy, messages::HubInfo, outcome::chain, version::version},
     store::AgentRecord,
     sys::{
         env::Places,
@@ -20,6 +21,7 @@ use crate::{
         tls::{self, TlsError},
     },
 };
+pub use artifacts::{add_artifact, list_artifacts};
 use data::Data;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -326,7 +328,7 @@ async fn run(settings: Settings, data: Data, listeners: Vec<TcpListener>) -> Res
     };
     let info = HubInfo {
         id: data.hub.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: version().to_owned(),
         protocol: PROTOCOL,
         fingerprint: pointer.fingerprint.clone(),
         addresses,
@@ -338,13 +340,13 @@ async fn run(settings: Settings, data: Data, listeners: Vec<TcpListener>) -> Res
         planner: Box::new(Grammar),
         policy: settings.policy,
         output: settings.data.join("output"),
+        artifacts: settings.data.join("artifacts"),
     })
     .map_err(|error| Failure::of("waking the hub", &error))?;
-    let context = api::Context {
-        engine: Arc::clone(&engine),
-        info: Arc::new(info),
-        artifacts: Arc::new(settings.data.join("artifacts")),
-    };
+    let context = api::Context { engine: Arc::clone(&engine), info: Arc::new(info) };
+    // Beside serving: it reads and writes the whole executable.
+    let own = engine.artifacts.clone();
+    tokio::task::spawn_blocking(move || hold_own(&own));
     let config =
         tls::server_config(&tls, &["h2", "http/1.1"]).map_err(|error| Failure::of("setting up TLS", &error))?;
     let tcp = listeners
