@@ -73,11 +73,19 @@ pub struct Home {
 impl Home {
     /// The usual places, with another configuration file where one is named.
     pub fn find(role: AgentRole, config: Option<PathBuf>) -> Self {
-        let places = Places::find();
+        let home = Self::at(role, &Places::find());
+        match config {
+            Some(config) => Self { config, ..home },
+            None => home,
+        }
+    }
+
+    /// At these places.
+    pub fn at(role: AgentRole, places: &Places) -> Self {
         let name = role.as_str();
         Self {
             role,
-            config: config.unwrap_or_else(|| places.config.join(format!("{name}.toml"))),
+            config: places.config.join(format!("{name}.toml")),
             state: places.state.join(name),
             standing: places.run.join(format!("{name}.json")),
         }
@@ -127,6 +135,11 @@ impl Home {
 
     /// A link to the hub, by the configuration.
     pub fn link(&self) -> Result<(Link, Party), Failure> {
+        self.link_until(&Cancel::new())
+    }
+
+    /// A link to the hub that breaks off when `stop` fires.
+    pub fn link_until(&self, stop: &Cancel) -> Result<(Link, Party), Failure> {
         let (settings, pointer) = self.settings()?;
         let key = Arc::new(self.key()?);
         let party = Party {
@@ -135,27 +148,32 @@ impl Home {
             agent: key.public().agent_id(),
             generation: settings.generation,
         };
-        let link = Link::new(&pointer, key, settings.generation, Clock::new())
+        let link = Link::until(&pointer, key, settings.generation, Clock::new(), stop)
             .map_err(|error| Failure::of("setting up the link to the hub", &error))?;
         Ok((link, party))
     }
 
-    /// Polls and works until SIGTERM or SIGINT.
+    /// Polls and works as long as the process lives.
     pub fn run(&self, link: Link, party: Party, worker: Arc<dyn Worker>) -> Result<(), Failure> {
+        self.run_until(link, party, worker, &Cancel::new())
+    }
+
+    /// Polls and works until `stop` fires.
+    pub fn run_until(&self, link: Link, party: Party, worker: Arc<dyn Worker>, stop: &Cancel) -> Result<(), Failure> {
         let journal = Journal::open(&self.state.join("journal"))
             .map_err(|error| Failure::of("opening the agent's journal", &error).help(self.help()))?;
         let standing = Standing {
             agent: party.agent.clone(),
             hub: party.hub.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: worker.version().to_owned(),
             pid: std::process::id(),
             connected_at: 0,
         };
         self.tell_standing(&standing);
         let worker =
             Arc::new(Telling { worker, home: self.clone(), standing, told_at: std::sync::atomic::AtomicI64::new(0) });
-        tracing::info!(agent = party.agent, hub = party.hub, "{} {}", self.role.as_str(), env!("CARGO_PKG_VERSION"));
-        Runtime::run(link, party, journal, worker, &Cancel::new());
+        tracing::info!(agent = party.agent, hub = party.hub, "{} {}", self.role.as_str(), worker.version());
+        Runtime::run(link, party, journal, worker, stop);
         Ok(())
     }
 
@@ -223,6 +241,14 @@ impl Worker for Telling {
 
     fn not_told(&self) {
         self.worker.not_told();
+    }
+
+    fn told(&self) {
+        self.worker.told();
+    }
+
+    fn version(&self) -> &str {
+        self.worker.version()
     }
 
     fn news_every(&self) -> Duration {
