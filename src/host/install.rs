@@ -17,6 +17,7 @@ pub use error::InstallError;
 pub use remove::Removed;
 
 use super::{
+    Machine,
     commands::{Commands, ThisMachine},
     init::Init,
     proc,
@@ -223,7 +224,7 @@ impl<'a> Installer<'a> {
     }
 
     fn manager(&self) -> Result<Box<dyn ServiceManager + 'a>, InstallError> {
-        services::manager(self.init, &self.root, self.commands).map_err(InstallError::Init)
+        services::manager(&Machine::below(&self.root, self.init), self.commands).map_err(InstallError::Init)
     }
 
     fn role_link(&self, role: Role) -> PathBuf {

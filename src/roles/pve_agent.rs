@@ -210,7 +210,7 @@ impl Worker for PveWorker {
                 }
                 outcome
             }
-            Work::Perform { op } => host::perform(op, &task),
+            Work::Perform { op } => host::perform(op, self.parts.host.machine(), &task),
             Work::Once { op } => self.inside(target, |transport| {
                 let executable = (self.parts.executable)();
                 once(transport, &as_executable(&executable), op, target, &task)

@@ -3,7 +3,7 @@
 use super::{COMMAND, CREATED, HOME, InstallError, Installer, Role, VERSIONS, definition, is_ours};
 use crate::{
     host::{
-        proc,
+        Machine, proc,
         services::{Action, ServiceManager, is_own},
     },
     model::outcome::chain,
@@ -66,7 +66,7 @@ impl Installer<'_> {
     pub fn uninstall(&self, role: Role, purge: bool) -> Result<Removed, InstallError> {
         let manager = self.manager()?;
         let mut removal = Removal {
-            removed: Removed { own: is_own(role.service().as_str()), ..Removed::default() },
+            removed: Removed { own: is_own(&Machine::here(), role.service().as_str()), ..Removed::default() },
             ..Removal::default()
         };
         if !removal.removed.own {

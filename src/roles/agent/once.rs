@@ -3,7 +3,7 @@
 
 use crate::{
     guest::answers::OnceLine,
-    host::{self, Task},
+    host::{self, Machine, Task},
     model::{Failure, Op, outcome::Report},
     sys::cancel::Cancel,
 };
@@ -44,7 +44,7 @@ pub fn once() -> Result<(), Failure> {
         .map_err(|error| Failure::usage(format!("standard input is no operation: {error}")))?;
     let op = Op::from_parts(&request.op, request.args).map_err(|error| Failure::usage(error.to_string()))?;
     let task = Task { report: &Lines, cancel: Cancel::new(), timeout: Duration::from_secs(request.timeout) };
-    say(&OnceLine::Outcome(host::perform(&op, &task)));
+    say(&OnceLine::Outcome(host::perform(&op, &Machine::here(), &task)));
     Ok(())
 }
 

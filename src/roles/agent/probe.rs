@@ -26,7 +26,7 @@ struct Found {
 pub fn probe(hubs: &[String], json: bool) -> Result<(), Failure> {
     let found = Found {
         version: env!("CARGO_PKG_VERSION"),
-        facts: host::facts(),
+        facts: host::facts(&host::Machine::here()),
         hubs: hubs.iter().map(|address| reach(address)).collect(),
     };
     if json {

@@ -135,7 +135,9 @@ fn advertised(bound: &[SocketAddr]) -> Vec<String> {
     let mut all = Vec::new();
     for address in bound {
         if address.ip().is_unspecified() {
-            let own = host::facts::addresses().into_iter().filter_map(|text| text.parse::<IpAddr>().ok());
+            let own = host::facts::addresses(&host::Machine::here())
+                .into_iter()
+                .filter_map(|text| text.parse::<IpAddr>().ok());
             all.extend(own.map(|ip| SocketAddr::new(ip, address.port()).to_string()));
         } else {
             all.push(address.to_string());
