@@ -3,8 +3,8 @@
 
 use super::{
     args::{
-        ApproveArgs, AskArgs, Command, HistoryArgs, ListArgs, LowArgs, PlanArgs, PlanIdArgs, PlannerChoice, RunArgs,
-        SelectArgs, Shell,
+        ApproveArgs, AskArgs, Command, DemoArgs, HistoryArgs, ListArgs, LowArgs, PlanArgs, PlanIdArgs, PlannerChoice,
+        RunArgs, SelectArgs, Shell,
     },
     flow::Consent,
     operation,
@@ -37,6 +37,8 @@ pub enum HiArgs {
     Administer(Administer),
     /// Being a role, or installing one.
     Role(Role),
+    /// Showing everything on a simulated cluster.
+    Demo(DemoArgs),
     /// Keeping a login.
     Login(String),
     /// Forgetting it.
@@ -145,6 +147,7 @@ impl TryFrom<LowArgs> for HiArgs {
             Command::Cancel(args) => Self::Client(Client::Cancel(args)),
             Command::Show(args) => Self::Client(Client::Show(args)),
             Command::History(args) => Self::Client(Client::History(args)),
+            Command::Demo(args) => Self::Demo(args),
             Command::Login(args) => Self::Login(args.string),
             Command::Logout => Self::Logout,
             Command::Hub(command) => hub(command),

@@ -5,6 +5,7 @@ pub mod args;
 mod book;
 mod calls;
 mod data;
+mod demo;
 mod effect;
 mod flow;
 mod listing;
@@ -71,6 +72,7 @@ fn act(screen: &mut Screen, high: HiArgs) -> Result<Exit, Failure> {
         HiArgs::Client(call) => ask_hub(screen, &client::connect(Prefer::Login)?, call),
         HiArgs::Administer(call) => administer(screen, &client::connect(Prefer::Local)?, call),
         HiArgs::Role(role) => be(role).map(|()| Exit::Done),
+        HiArgs::Demo(args) => demo::run(screen, &args),
         HiArgs::Login(string) => admin::login(screen, &string, client::connect_to),
         HiArgs::Logout => admin::logout(screen),
         HiArgs::Completions(shell) => {
@@ -84,6 +86,7 @@ fn act(screen: &mut Screen, high: HiArgs) -> Result<Exit, Failure> {
     }
 }
 
+/// Does what a hub does.
 fn ask_hub(screen: &mut Screen, hub: &client::Hub, call: Client) -> Result<Exit, Failure> {
     match call {
         Client::Plan(request, json) => flow::plan(screen, hub, &request, json),

@@ -14,9 +14,9 @@ pub const ROLE: &str = "RemotectlAgent";
 /// The user.
 pub const USER: &str = "remotectl@pve";
 /// What every version knows of what we need.
-const PRIVILEGES: [&str; 5] = ["Datastore.Audit", "Pool.Audit", "Sys.Audit", "VM.Audit", "VM.PowerMgmt"];
+pub const PRIVILEGES: [&str; 5] = ["Datastore.Audit", "Pool.Audit", "Sys.Audit", "VM.Audit", "VM.PowerMgmt"];
 /// What asks a guest agent for its system and addresses: the first since version 9, the second before.
-const GUEST_AGENT: [&str; 2] = ["VM.GuestAgent.Audit", "VM.Monitor"];
+pub const GUEST_AGENT: [&str; 2] = ["VM.GuestAgent.Audit", "VM.Monitor"];
 
 /// Something that runs `pveum`.
 pub trait Pveum {
@@ -143,7 +143,7 @@ pub fn remove_credential(pveum: &dyn Pveum, node: &str) -> Result<(), Credential
 }
 
 /// Each node has its own token, so that taking one node away leaves the others alone.
-fn token_name(node: &str) -> String {
+pub fn token_name(node: &str) -> String {
     format!("node-{node}")
 }
 

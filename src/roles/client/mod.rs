@@ -13,6 +13,7 @@ use crate::{
     model::{Exit, Failure},
     sys::env::{self, Places},
 };
+use std::path::Path;
 
 /// Which hub a command is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,11 @@ pub fn connect(prefer: Prefer) -> Result<Hub, Failure> {
             .help("`remotectl login STRING`, with what `remotectl hub operator add NAME` prints on the hub's machine")
             .exit(Exit::Unreachable)),
     }
+}
+
+/// The way to the hub behind a unix socket.
+pub fn at_socket(path: &Path) -> Result<Hub, Failure> {
+    Ok(Hub::new(http::Remote::new(&login::Place::Socket(path.to_owned()))?))
 }
 
 /// The way to the hub of one login.
