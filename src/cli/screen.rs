@@ -182,6 +182,13 @@ impl Screen {
         drop(writeln!(self.err, "{line}"));
     }
 
+    /// Lines beside the result.
+    pub fn notes(&mut self, lines: impl IntoIterator<Item = Line>) {
+        for line in lines {
+            self.note(line);
+        }
+    }
+
     /// `error: …`, its details, and what to do next.
     pub fn failure(&mut self, failure: &Failure) {
         let mut lines = failure.message.lines();

@@ -60,8 +60,8 @@ pub trait Worker: Send + Sync + 'static {
     fn told(&self) {}
 
     /// The remotectl version that it is.
-    fn version(&self) -> &str {
-        env!("CARGO_PKG_VERSION")
+    fn version(&self) -> String {
+        env!("CARGO_PKG_VERSION").to_owned()
     }
 
     /// How long until `news` is asked again.
@@ -246,7 +246,7 @@ impl Runtime {
         while !stop.fired() {
             let request = PollRequest {
                 protocol: PROTOCOL,
-                version: self.worker.version().to_owned(),
+                version: self.worker.version(),
                 high_water: self.journal().high_water(),
                 running: self.running().keys().cloned().collect(),
                 capabilities: self.worker.capabilities(),

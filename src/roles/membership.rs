@@ -165,7 +165,7 @@ impl Home {
         let standing = Standing {
             agent: party.agent.clone(),
             hub: party.hub.clone(),
-            version: worker.version().to_owned(),
+            version: worker.version(),
             pid: std::process::id(),
             connected_at: 0,
         };
@@ -247,7 +247,7 @@ impl Worker for Telling {
         self.worker.told();
     }
 
-    fn version(&self) -> &str {
+    fn version(&self) -> String {
         self.worker.version()
     }
 

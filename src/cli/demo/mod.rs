@@ -1,5 +1,6 @@
 //! `remotectl demo`: a tour, and a prompt at which sentences and commands are carried out on a simulated cluster.
 
+mod choice;
 mod line;
 mod prompt;
 mod tour;
@@ -16,6 +17,7 @@ use crate::{
         demo::{self, Demo},
     },
 };
+use choice::Choice;
 use line::Line;
 use prompt::Prompt;
 
@@ -43,7 +45,7 @@ impl Visit<'_> {
     /// Asks one thing after another; the exit code of the first that was not done.
     fn ask_all(&self, screen: &mut Screen, texts: &[String], json: bool) -> Exit {
         if !json {
-            tour::opening(self.demo).into_iter().for_each(|line| screen.note(line));
+            screen.notes(tour::opening(self.demo));
         }
         let mut exit = Exit::Done;
         for text in texts {
@@ -51,7 +53,8 @@ impl Visit<'_> {
                 screen.note("");
                 screen.note(format!("$ remotectl ask \"{text}\""));
             }
-            let asked = self.settled(screen, |screen| self.ask(screen, text, json));
+            let asked =
+                self.settled(screen, |screen| flow::ask(screen, &self.hub, &request(text), &self.consent, json));
             if exit == Exit::Done {
                 exit = asked;
             }
@@ -62,17 +65,17 @@ impl Visit<'_> {
     /// Reads lines until somebody leaves.
     fn talk(&self, screen: &mut Screen) -> Result<Exit, Failure> {
         let mut prompt = Prompt::new(screen)?;
-        tour::tour(self.demo, screen.width).into_iter().for_each(|line| screen.note(line));
+        screen.notes(tour::tour(self.demo, screen.width));
+        let mut open: Option<Choice> = None;
         while let Some(typed) = prompt.read(screen)? {
-            let meant = match line::meaning(&typed) {
+            let meant = match self.meaning(&typed, open.as_ref()) {
                 Ok(Line::Quit) => break,
-                Ok(meant) => meant,
-                Err(failure) => {
-                    screen.failure(&failure);
-                    continue;
-                }
+                meant => meant,
             };
-            self.settled(screen, |screen| self.carry_out(screen, meant));
+            if !matches!(meant, Ok(Line::Empty)) {
+                open = None;
+            }
+            self.settled(screen, |screen| self.carry_out(screen, meant?, &mut open));
             screen.flush();
             if screen.closed() {
                 break;
@@ -81,21 +84,33 @@ impl Visit<'_> {
         Ok(Exit::Done)
     }
 
-    fn carry_out(&self, screen: &mut Screen, meant: Line) -> Result<Exit, Failure> {
+    /// What was typed: the answer to an open question, or a line of its own.
+    fn meaning(&self, typed: &str, open: Option<&Choice>) -> Result<Line, Failure> {
+        match open.and_then(|choice| Some((choice, choice.chosen(typed)?))) {
+            Some((choice, target)) => choice.reworded(target, &self.hub).map(Line::Sentence),
+            None => line::meaning(typed),
+        }
+    }
+
+    fn carry_out(&self, screen: &mut Screen, meant: Line, open: &mut Option<Choice>) -> Result<Exit, Failure> {
         match meant {
             Line::Empty | Line::Quit => {}
-            Line::Help => tour::help(self.demo, screen.width).into_iter().for_each(|line| screen.note(line)),
+            Line::Help => screen.notes(tour::help(self.demo, screen.width)),
             Line::Said(text) => screen.block(&text),
-            Line::Sentence(text) => return self.ask(screen, &text, false),
+            Line::Sentence(text) => {
+                let request = request(&text);
+                let made = self.hub.plan(&request)?;
+                *open = Choice::of(&text, &made, &self.hub)?;
+                let exit = flow::settle(screen, &self.hub, made, &request, &self.consent, false)?;
+                if open.is_some() {
+                    screen.note("Type its number or name, or say something else.");
+                }
+                return Ok(exit);
+            }
             Line::Client(call) => return super::ask_hub(screen, &self.hub, call),
             Line::Administer(call) => return super::administer(screen, &self.hub, call),
         }
         Ok(Exit::Done)
-    }
-
-    fn ask(&self, screen: &mut Screen, text: &str, json: bool) -> Result<Exit, Failure> {
-        let request = PlanRequest { text: Some(text.to_owned()), ..PlanRequest::default() };
-        flow::ask(screen, &self.hub, &request, &self.consent, json)
     }
 
     /// Does something and tells how it failed. What fails because the demo ends is nobody's failure.
@@ -109,4 +124,8 @@ impl Visit<'_> {
             }
         }
     }
+}
+
+fn request(text: &str) -> PlanRequest {
+    PlanRequest { text: Some(text.to_owned()), ..PlanRequest::default() }
 }

@@ -76,11 +76,6 @@ impl Agents {
         Ok(Arrival { target, arrival })
     }
 
-    /// Whether the target's agent runs.
-    pub fn runs(&self, target: &Target) -> bool {
-        self.running().get(target).is_some_and(|running| !running.thread.is_finished())
-    }
-
     /// Stops a target's agent; whether there was one.
     pub fn stop(&self, target: &Target) -> bool {
         let running = self.running().remove(target);
@@ -90,7 +85,9 @@ impl Agents {
     /// Stops all of them.
     pub fn stop_all(&self) {
         let all = std::mem::take(&mut *self.running());
-        all.values().for_each(|running| running.stop.fire());
+        for running in all.values() {
+            running.stop.fire();
+        }
         all.into_values().for_each(end);
     }
 
@@ -188,8 +185,8 @@ impl Worker for Present {
         self.see(|seen| seen.told = true);
     }
 
-    fn version(&self) -> &str {
-        &self.version
+    fn version(&self) -> String {
+        self.version.clone()
     }
 
     fn news_every(&self) -> Duration {

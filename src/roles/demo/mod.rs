@@ -71,10 +71,12 @@ impl Demo {
         });
         // What has begun by the time that something fails ends when this is dropped.
         let mut demo = Self { ending, runtime, socket, inventory: inventory.clone(), took: Duration::ZERO };
-        demo.serve(&path)?;
-        demo.populate(&path)?;
+        let started = demo.serve(&path).and_then(|()| demo.populate(&path));
+        if started.is_err() {
+            demo.wait_if_ending();
+        }
         demo.took = begun.elapsed();
-        Ok(demo)
+        started.map(|()| demo)
     }
 
     /// The demo's hub, as a client.

@@ -73,9 +73,8 @@ fn fault(inventory: &Inventory) -> Option<String> {
         Some(_) if !is_name(&guest.name) => Some(format!("`{}` is no name of a guest", guest.name)),
         Some(_) => None,
     };
-    inventory.guests.iter().find_map(|guest| match vmids.insert(guest.vmid) {
-        true => wrong(guest),
-        false => Some(format!("vmid {} is there twice", guest.vmid)),
+    inventory.guests.iter().find_map(|guest| {
+        if vmids.insert(guest.vmid) { wrong(guest) } else { Some(format!("vmid {} is there twice", guest.vmid)) }
     })
 }
 
