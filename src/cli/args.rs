@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(
     name = "remotectl",
-    version,
+    version = crate::model::version::version(),
     disable_help_subcommand = true,
     subcommand_required = true,
     arg_required_else_help = true,
@@ -48,6 +48,11 @@ pub enum Command {
     /// Installs the agent into guests, or the pve-agent onto nodes
     #[command(after_help = "Examples:\n  remotectl deploy ct/119\n  remotectl deploy \"os=ubuntu and type=ct\"")]
     Deploy(SelectArgs),
+    /// Brings agents to the hub's version, or to another one; a bad one goes back by itself
+    #[command(
+        after_help = "Examples:\n  remotectl update \"type=ct and agent=yes\"\n  remotectl update ct/118 --version 0.1.0"
+    )]
+    Update(UpdateArgs),
     /// Takes the agent out of guests and nodes again
     #[command(after_help = "Example:\n  remotectl remove ct/119")]
     Remove(SelectArgs),
@@ -216,6 +221,17 @@ pub struct SelectArgs {
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `update`.
+#[derive(Debug, Args)]
+pub struct UpdateArgs {
+    /// Which, and how.
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// To this version; the newest that the hub holds without it.
+    #[arg(long, value_name = "VERSION")]
+    pub version: Option<String>,
 }
 
 /// `guests`, `nodes`, `agents`.

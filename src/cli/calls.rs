@@ -4,13 +4,17 @@
 use super::{
     args::{
         ApproveArgs, AskArgs, Command, DemoArgs, HistoryArgs, ListArgs, LowArgs, PlanArgs, PlanIdArgs, PlannerChoice,
-        RunArgs, SelectArgs, Shell,
+        RunArgs, SelectArgs, Shell, UpdateArgs,
     },
     flow::Consent,
     operation,
-    role_args::{AgentCommand, HubArgs, HubCommand, InstallArgs, JoinTokenArgs, OperatorCommand, PveAgentCommand},
+    role_args::{
+        AgentCommand, ArtifactCommand, DataArgs, HubArgs, HubCommand, InstallArgs, JoinTokenArgs, OperatorCommand,
+        PveAgentCommand,
+    },
 };
 use crate::{
+    link::wire::AgentRole,
     model::{
         Failure,
         messages::{PlanRequest, RunRequest},
@@ -104,8 +108,16 @@ pub enum Role {
     HubInstall(HubOptions),
     /// `hub check`.
     HubCheck(HubOptions),
+    /// `hub artifact add`: how the hub is found, the file, whether to print JSON.
+    ArtifactAdd(HubOptions, PathBuf, bool),
+    /// `hub artifact list`; whether as JSON.
+    ArtifactList(HubOptions, bool),
     /// `agent run`.
     AgentRun(Option<PathBuf>),
+    /// `agent trial`.
+    AgentTrial(Option<PathBuf>),
+    /// `agent guard` and `pve-agent guard`; whether to go on in a process of its own.
+    Guard(AgentRole, bool),
     /// `agent once`.
     AgentOnce,
     /// `agent install`.
@@ -118,6 +130,8 @@ pub enum Role {
     AgentProbe(Vec<String>, bool),
     /// `pve-agent run`.
     PveAgentRun(Option<PathBuf>),
+    /// `pve-agent trial`.
+    PveAgentTrial(Option<PathBuf>),
     /// `pve-agent install`.
     PveAgentInstall(InstallOptions),
     /// `pve-agent uninstall`; whether to purge.
@@ -137,8 +151,11 @@ impl TryFrom<LowArgs> for HiArgs {
             Command::Plan(args) => plan(args)?,
             Command::Ask(args) => Self::Client(ask(args)),
             Command::Run(args) => Self::Client(run(args)?),
-            Command::Deploy(args) => Self::Client(select("agent.deploy", args)),
-            Command::Remove(args) => Self::Client(select("agent.remove", args)),
+            Command::Deploy(args) => Self::Client(select("agent.deploy", args, None)),
+            Command::Update(UpdateArgs { select: args, version }) => {
+                Self::Client(select("agent.update", args, version.map(|version| ("version", version))))
+            }
+            Command::Remove(args) => Self::Client(select("agent.remove", args, None)),
             Command::Guests(args) => list(Listing::Guests, args),
             Command::Nodes(args) => list(Listing::Nodes, args),
             Command::Agents(args) => list(Listing::Agents, args),
@@ -193,8 +210,9 @@ fn run(args: RunArgs) -> Result<Client, Failure> {
     Ok(Client::Ask(request, Consent { yes: args.yes.yes, typed: args.yes.confirm }, args.json))
 }
 
-fn select(op: &str, args: SelectArgs) -> Client {
-    let run = RunRequest { op: op.to_owned(), selector: args.selector, args: serde_json::Map::new() };
+fn select(op: &str, args: SelectArgs, argument: Option<(&str, String)>) -> Client {
+    let arguments = argument.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let run = RunRequest { op: op.to_owned(), selector: args.selector, args: arguments };
     let request = PlanRequest { run: Some(run), dry_run: args.dry_run, ..PlanRequest::default() };
     Client::Ask(request, Consent { yes: args.yes.yes, typed: args.yes.confirm }, args.json)
 }
@@ -213,6 +231,10 @@ fn hub(command: HubCommand) -> HiArgs {
         HubCommand::Init(args) => HiArgs::Role(Role::HubInit(args.into())),
         HubCommand::Install(args) => HiArgs::Role(Role::HubInstall(args.into())),
         HubCommand::Check(args) => HiArgs::Role(Role::HubCheck(args.into())),
+        HubCommand::Artifact(ArtifactCommand::Add { file, json, hub }) => {
+            HiArgs::Role(Role::ArtifactAdd(hub.into(), file, json))
+        }
+        HubCommand::Artifact(ArtifactCommand::List { json, hub }) => HiArgs::Role(Role::ArtifactList(hub.into(), json)),
         HubCommand::JoinToken(args) => HiArgs::Administer(Administer::JoinToken(args)),
         HubCommand::Operator(command) => HiArgs::Administer(Administer::Operator(command)),
     }
@@ -221,6 +243,8 @@ fn hub(command: HubCommand) -> HiArgs {
 fn agent(command: AgentCommand) -> Result<Role, Failure> {
     Ok(match command {
         AgentCommand::Run(args) => Role::AgentRun(args.config),
+        AgentCommand::Trial(args) => Role::AgentTrial(args.config),
+        AgentCommand::Guard(args) => Role::Guard(AgentRole::Agent, args.detach),
         AgentCommand::Once => Role::AgentOnce,
         AgentCommand::Install(args) => Role::AgentInstall(install(args)?),
         AgentCommand::Uninstall(args) => Role::AgentUninstall(args.purge),
@@ -232,11 +256,19 @@ fn agent(command: AgentCommand) -> Result<Role, Failure> {
 fn pve_agent(command: PveAgentCommand) -> Result<Role, Failure> {
     Ok(match command {
         PveAgentCommand::Run(args) => Role::PveAgentRun(args.config),
+        PveAgentCommand::Trial(args) => Role::PveAgentTrial(args.config),
+        PveAgentCommand::Guard(args) => Role::Guard(AgentRole::PveAgent, args.detach),
         PveAgentCommand::Install(args) => Role::PveAgentInstall(install(args)?),
         PveAgentCommand::Uninstall(args) => Role::PveAgentUninstall(args.purge),
         PveAgentCommand::Status(args) => Role::PveAgentStatus(args.json),
         PveAgentCommand::Probe(args) => Role::PveAgentProbe(args.json),
     })
+}
+
+impl From<DataArgs> for HubOptions {
+    fn from(args: DataArgs) -> Self {
+        Self { config: args.config, data: args.data, ..Self::default() }
+    }
 }
 
 impl From<HubArgs> for HubOptions {
@@ -304,6 +336,18 @@ mod tests {
             panic!()
         };
         assert_eq!(selector, "tag=web and type=ct");
+    }
+
+    #[test]
+    fn an_update_is_to_the_newest_or_to_a_version() {
+        for (words, args) in [
+            (&["update", "ct/118"][..], serde_json::json!({})),
+            (&["update", "ct/118", "--version", "0.9.4"], serde_json::json!({"version": "0.9.4"})),
+        ] {
+            let HiArgs::Client(Client::Ask(request, ..)) = meaning(words).unwrap() else { panic!() };
+            let run = request.run.unwrap();
+            assert_eq!((run.op.as_str(), serde_json::Value::Object(run.args)), ("agent.update", args));
+        }
     }
 
     #[test]

@@ -133,13 +133,18 @@ fn be(role: Role) -> Result<(), Failure> {
         Role::HubInit(options) => hub::init(&options),
         Role::HubInstall(options) => hub::install(&options),
         Role::HubCheck(options) => hub::check(&options),
+        Role::ArtifactAdd(options, file, json) => hub::add_artifact(&options, &file, json),
+        Role::ArtifactList(options, json) => hub::list_artifacts(&options, json),
         Role::AgentRun(config) => agent::run(config),
+        Role::AgentTrial(config) => agent::trial(config),
+        Role::Guard(role, detach) => agent::guard(role, detach),
         Role::AgentOnce => agent::once(),
         Role::AgentInstall(options) => agent::install(&options),
         Role::AgentUninstall(purge) => agent::uninstall(purge),
         Role::AgentStatus(json) => agent::status(json),
         Role::AgentProbe(hubs, json) => agent::probe(&hubs, json),
         Role::PveAgentRun(config) => pve_agent::run(config),
+        Role::PveAgentTrial(config) => pve_agent::trial(config),
         Role::PveAgentInstall(options) => pve_agent::install(&options),
         Role::PveAgentUninstall(purge) => pve_agent::uninstall(purge),
         Role::PveAgentStatus(json) => pve_agent::status(json),
@@ -159,7 +164,7 @@ fn completions(shell: Shell) -> String {
 }
 
 fn version(screen: &mut Screen, json: bool) {
-    let version = env!("CARGO_PKG_VERSION");
+    let version = crate::model::version::version();
     let target = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
     if json {
         screen.json(&serde_json::json!({"version": version, "target": target, "protocol": crate::link::PROTOCOL}));

@@ -1,6 +1,7 @@
 //! The hub's mind: who the agents are, what there is, what may be done, and carrying it out exactly as approved.
 
 pub mod approved;
+pub mod artifacts;
 pub mod asking;
 pub mod deciding;
 pub mod delivery;
@@ -10,6 +11,8 @@ pub mod hearing;
 pub mod overview;
 pub mod planning;
 pub mod roster;
+pub mod seal;
+pub mod updates;
 
 use crate::{
     link::{join::Pointer, keys::SigningKey},
@@ -18,9 +21,11 @@ use crate::{
     store::{Store, StoreError},
     sys::{clock, random},
 };
+use artifacts::Artifacts;
 use delivery::Delivery;
 use overview::Overview;
 use roster::Roster;
+use seal::Row;
 use std::{path::PathBuf, sync::Arc};
 use tokio::sync::{broadcast, watch};
 
@@ -49,6 +54,8 @@ pub struct Parts {
     pub policy: Policy,
     /// Where commands' output is kept.
     pub output: PathBuf,
+    /// Where executables for agents are kept.
+    pub artifacts: PathBuf,
 }
 
 /// The hub's mind.
@@ -61,6 +68,8 @@ pub struct Engine {
     pub policy: Policy,
     /// The agents.
     pub roster: Roster,
+    /// The executables for them.
+    pub artifacts: Artifacts,
     planner: Box<dyn Planner>,
     overview: Overview,
     delivery: Delivery,
@@ -72,13 +81,20 @@ pub struct Engine {
 impl Engine {
     /// Wakes up: reads agents, inventories and open commands from the store.
     pub fn new(parts: Parts) -> Result<Arc<Self>, StoreError> {
-        let Parts { store, identity, planner, policy, output } = parts;
-        let roster = Roster::new(store.agents()?, identity.pointer.hub.clone(), clock::unix_seconds());
+        let Parts { store, identity, planner, policy, output, artifacts } = parts;
+        let artifacts = Artifacts::new(artifacts);
+        let (known, forged): (Vec<_>, Vec<_>) =
+            store.agents()?.into_iter().partition(|agent| identity.sealed(&Row::Agent(agent), &agent.seal));
+        for agent in forged {
+            tracing::error!(agent = agent.id, target = %agent.target, "this agent is on record, but did not join here");
+        }
+        let roster = Roster::new(known, identity.pointer.hub.clone(), clock::unix_seconds());
         let overview = Overview::new(store.inventories()?);
-        let delivery = Delivery::new(store.open_commands()?);
+        let delivery = Delivery::new(store.open_commands()?, &identity.key.public());
         let (events, _) = broadcast::channel(EVENTS);
         let (stopping, _) = watch::channel(false);
-        let engine = Self { store, identity, policy, roster, planner, overview, delivery, events, output, stopping };
+        let engine =
+            Self { store, identity, policy, roster, artifacts, planner, overview, delivery, events, output, stopping };
         Ok(Arc::new(engine))
     }
 

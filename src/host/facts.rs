@@ -21,6 +21,7 @@ pub fn facts(machine: &Machine) -> Facts {
         addresses: addresses(machine),
         services: running_services(machine),
         macs: macs(&machine.path("/sys/class/net")),
+        previous: String::new(),
     }
 }
 

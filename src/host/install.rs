@@ -12,6 +12,7 @@ mod changes;
 mod definition;
 mod error;
 mod remove;
+pub mod versions;
 
 pub use error::InstallError;
 pub use remove::Removed;
@@ -24,7 +25,7 @@ use super::{
     services::{self, Action, ServiceManager, ServiceName, State},
 };
 use crate::{
-    model::digest::Digest,
+    model::{digest::Digest, version::version},
     sys::{clock, env, files, process},
 };
 use changes::Changes;
@@ -101,7 +102,7 @@ impl Service {
             role,
             // Not the path that it was started by: that file may be another by now, or gone.
             exe_bytes_from: PathBuf::from("/proc/self/exe"),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: version().to_owned(),
             args: vec![verb.to_owned()],
         }
     }

@@ -13,6 +13,7 @@ mod proc;
 pub mod services;
 mod system;
 mod text;
+pub mod update;
 
 pub use facts::facts;
 pub use machine::Machine;

@@ -1,18 +1,19 @@
 //! What an agent and a pve-agent have in common: their place on disk, their key, their hub, and the file in which a
 //! running one tells how it stands.
 
-use super::config;
+use super::{agent::Updates, config};
 use crate::{
+    host::Task,
     link::{
         OFFLINE_AFTER,
-        envelope::Party,
+        envelope::{Command, Party, Work},
         join::Pointer,
         journal::Journal,
         keys::SigningKey,
-        runtime::{Link, Runtime, Worker},
-        wire::AgentRole,
+        runtime::{Link, Recovered, Runtime, Worker},
+        wire::{AgentRole, Told},
     },
-    model::Failure,
+    model::{Failure, Outcome, facts::Facts, outcome::Report},
     sys::{
         cancel::Cancel,
         clock::{self, Clock},
@@ -155,10 +156,12 @@ impl Home {
 
     /// Polls and works as long as the process lives.
     pub fn run(&self, link: Link, party: Party, worker: Arc<dyn Worker>) -> Result<(), Failure> {
+        let updates = Updates::begin(self)?;
+        let worker = Arc::new(Updating { worker, updates });
         self.run_until(link, party, worker, &Cancel::new())
     }
 
-    /// Polls and works until `stop` fires.
+    /// Polls and works until `stop` fires. What runs so is no process of its own: its updates are the worker's affair.
     pub fn run_until(&self, link: Link, party: Party, worker: Arc<dyn Worker>, stop: &Cancel) -> Result<(), Failure> {
         let journal = Journal::open(&self.state.join("journal"))
             .map_err(|error| Failure::of("opening the agent's journal", &error).help(self.help()))?;
@@ -217,6 +220,64 @@ impl Home {
     }
 }
 
+/// A worker that also keeps its executable up to date.
+struct Updating {
+    worker: Arc<dyn Worker>,
+    updates: Arc<Updates>,
+}
+
+impl Worker for Updating {
+    fn perform(&self, command: &Command, report: &dyn Report, cancel: &Cancel) -> Outcome {
+        let Work::Update { order } = &command.work else { return self.worker.perform(command, report, cancel) };
+        let task = Task { report, cancel: cancel.clone(), timeout: Duration::from_secs(command.timeout) };
+        self.updates.perform(command, order, &task)
+    }
+
+    fn replace(&self, command: &Command) -> Option<Outcome> {
+        self.updates.replace(command)
+    }
+
+    fn recover(&self, command: &Command) -> Recovered {
+        self.updates.recover(command)
+    }
+
+    fn news(&self) -> Vec<Told> {
+        let news = self.worker.news().into_iter();
+        let with_previous = |told| match told {
+            Told::Facts { facts } => Told::Facts { facts: Facts { previous: self.updates.previous(), ..facts } },
+            other => other,
+        };
+        news.map(with_previous).collect()
+    }
+
+    fn not_told(&self) {
+        self.worker.not_told();
+    }
+
+    fn told(&self) {
+        self.worker.told();
+    }
+
+    fn news_every(&self) -> Duration {
+        self.worker.news_every()
+    }
+
+    fn capabilities(&self) -> Vec<String> {
+        let mut capabilities = self.worker.capabilities();
+        capabilities.push("agent.update".to_owned());
+        capabilities
+    }
+
+    fn version(&self) -> String {
+        self.worker.version()
+    }
+
+    fn connected(&self) {
+        self.updates.connected();
+        self.worker.connected();
+    }
+}
+
 /// A worker that also keeps the standing up to date.
 struct Telling {
     worker: Arc<dyn Worker>,
@@ -226,16 +287,19 @@ struct Telling {
 }
 
 impl Worker for Telling {
-    fn perform(
-        &self,
-        command: &crate::link::envelope::Command,
-        report: &dyn crate::model::outcome::Report,
-        cancel: &Cancel,
-    ) -> crate::model::Outcome {
+    fn perform(&self, command: &Command, report: &dyn Report, cancel: &Cancel) -> Outcome {
         self.worker.perform(command, report, cancel)
     }
 
-    fn news(&self) -> Vec<crate::link::wire::Told> {
+    fn replace(&self, command: &Command) -> Option<Outcome> {
+        self.worker.replace(command)
+    }
+
+    fn recover(&self, command: &Command) -> Recovered {
+        self.worker.recover(command)
+    }
+
+    fn news(&self) -> Vec<Told> {
         self.worker.news()
     }
 
@@ -247,16 +311,16 @@ impl Worker for Telling {
         self.worker.told();
     }
 
-    fn version(&self) -> String {
-        self.worker.version()
-    }
-
     fn news_every(&self) -> Duration {
         self.worker.news_every()
     }
 
     fn capabilities(&self) -> Vec<String> {
         self.worker.capabilities()
+    }
+
+    fn version(&self) -> String {
+        self.worker.version()
     }
 
     fn connected(&self) {

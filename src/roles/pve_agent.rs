@@ -2,7 +2,7 @@
 //! guests without an agent, and puts agents into them.
 
 use super::{
-    agent::{HostWorker, InstallOptions, install_as, pointer_of, status_of, uninstall_as},
+    agent::{HostWorker, InstallOptions, install_as, pointer_of, status_of, trial_of, uninstall_as},
     logging,
     membership::Home,
 };
@@ -33,6 +33,7 @@ use crate::{
         policy,
         target::What,
         values::GuestKind,
+        version::version,
     },
     proxmox::{
         self, Access, Client, Known, Token, Verify,
@@ -95,6 +96,13 @@ pub fn uninstall(purge: bool) -> Result<(), Failure> {
 /// `pve-agent status [--json]`.
 pub fn status(json: bool) -> Result<(), Failure> {
     status_of(AgentRole::PveAgent, json)
+}
+
+/// `pve-agent trial`: whether this executable could take the place of the pve-agent that runs here.
+pub fn trial(config: Option<PathBuf>) -> Result<(), Failure> {
+    let home = Home::find(AgentRole::PveAgent, config);
+    client(&home)?;
+    trial_of(&home)
 }
 
 /// `pve-agent probe [--json]`: the Proxmox API, the credential and its rights.
@@ -211,6 +219,7 @@ impl Worker for PveWorker {
                 outcome
             }
             Work::Perform { op } => host::perform(op, self.parts.host.machine(), &task),
+            Work::Update { .. } => Outcome::rejected("only an agent that runs as a service can be updated"),
             Work::Once { op } => self.inside(target, |transport| {
                 let executable = (self.parts.executable)();
                 once(transport, &as_executable(&executable), op, target, &task)
@@ -246,7 +255,7 @@ impl Worker for PveWorker {
     }
 
     fn capabilities(&self) -> Vec<String> {
-        Op::ALL.iter().map(|(name, _)| (*name).to_owned()).collect()
+        Op::ALL.iter().map(|(name, _)| *name).filter(|name| *name != "agent.update").map(str::to_owned).collect()
     }
 }
 
@@ -268,7 +277,7 @@ fn executable() -> PathBuf {
 }
 
 fn as_executable(path: &Path) -> Executable<'_> {
-    Executable { path, version: env!("CARGO_PKG_VERSION"), arch: std::env::consts::ARCH }
+    Executable { path, version: version(), arch: std::env::consts::ARCH }
 }
 
 /// Vouches for a key that was read out of a guest of this node, in the name of one running deployment.
@@ -286,7 +295,7 @@ impl Attest for AttestBy<'_> {
             public_key,
             role: AgentRole::Agent,
             target: target.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: version().to_owned(),
             token: None,
             attestation: Some(Attestation { command: self.command.id.clone(), nonce: self.order.nonce.clone() }),
         };

@@ -26,6 +26,11 @@ pub fn text(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// Where the file system of our own files begins: `/`, or `REMOTECTL_ROOT`.
+pub fn root() -> PathBuf {
+    text(ROOT).map_or_else(|| PathBuf::from("/"), PathBuf::from)
+}
+
 /// Whether this process runs as root.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()

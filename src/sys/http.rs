@@ -138,7 +138,7 @@ impl Http {
             .proxy(None)
             .max_idle_connections_per_host(4)
             .max_idle_age(Duration::from_secs(50))
-            .user_agent(concat!("remotectl/", env!("CARGO_PKG_VERSION")))
+            .user_agent(format!("remotectl/{}", crate::model::version::version()))
             .build();
         Ok(Self { agent: Agent::with_parts(config, connector, NoResolver), base })
     }
@@ -174,6 +174,17 @@ impl Http {
         body: &[u8],
     ) -> Result<(u16, impl Read + Send + use<>), HttpError> {
         let response = self.call(method, path, headers, body, None)?;
+        Ok((response.status().as_u16(), response.into_body().into_reader()))
+    }
+
+    /// Gets a body of any size as it comes, all of it within so long.
+    pub fn fetch(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        timeout: Duration,
+    ) -> Result<(u16, impl Read + Send + use<>), HttpError> {
+        let response = self.call("GET", path, headers, b"", Some(timeout))?;
         Ok((response.status().as_u16(), response.into_body().into_reader()))
     }
 

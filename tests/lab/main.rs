@@ -17,6 +17,7 @@ mod rootfs;
 mod run;
 mod standin;
 mod stories;
+mod updates;
 
 use libtest_mimic::{Arguments, Trial, run as run_trials};
 use rootfs::Base;

@@ -1,6 +1,6 @@
 //! All tests of the lab, by name.
 
-use super::{ground, product, reach, recorded};
+use super::{ground, product, reach, recorded, updates};
 
 /// A test by name.
 pub type Story = (&'static str, fn());
@@ -26,4 +26,9 @@ pub const ALL: &[Story] = &[
 pub const WITH_PRODUCT: &[Story] = &[
     ("product::a_sentence_restarts_nginx", product::a_sentence_restarts_nginx),
     ("product::a_question_leaves_nothing_behind", product::a_question_leaves_nothing_behind),
+    (
+        "updates::agents_in_containers_come_to_the_latest_version",
+        updates::agents_in_containers_come_to_the_latest_version,
+    ),
+    ("updates::a_version_that_does_not_come_up_is_taken_back", updates::a_version_that_does_not_come_up_is_taken_back),
 ];

@@ -3,11 +3,13 @@
 mod install;
 mod once;
 mod probe;
+mod update;
 mod worker;
 
 pub use install::{InstallOptions, install, install_as, pointer_of, uninstall, uninstall_as};
 pub use once::once;
 pub use probe::probe;
+pub use update::{Updates, guard, trial, trial_of};
 pub use worker::HostWorker;
 
 use super::{logging, membership::Home};

@@ -3,7 +3,7 @@
 use crate::{
     guest::answers::HubReach,
     host,
-    model::{Failure, facts::Facts},
+    model::{Failure, facts::Facts, version::version},
 };
 use serde::Serialize;
 use std::{
@@ -25,7 +25,7 @@ struct Found {
 /// `agent probe [--hub HOST:PORT]... [--json]`.
 pub fn probe(hubs: &[String], json: bool) -> Result<(), Failure> {
     let found = Found {
-        version: env!("CARGO_PKG_VERSION"),
+        version: version(),
         facts: host::facts(&host::Machine::here()),
         hubs: hubs.iter().map(|address| reach(address)).collect(),
     };

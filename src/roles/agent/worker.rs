@@ -52,6 +52,7 @@ impl Worker for HostWorker {
             Work::Perform { op } => host::perform(op, &self.machine, &task),
             Work::Echo => Outcome::success("the agent answers"),
             Work::Once { .. } | Work::Deploy { .. } => Outcome::rejected("that is for a pve-agent"),
+            Work::Update { .. } => Outcome::rejected("only an agent that runs as a service can be updated"),
         }
     }
 

@@ -1,8 +1,10 @@
 //! The hub: its data directory, its identity, serving.
 
+mod artifacts;
 mod data;
 mod serving;
 
+pub use artifacts::{add_artifact, list_artifacts};
 pub use data::Data;
 pub use serving::{Hosting, Hub};
 
@@ -10,7 +12,7 @@ use super::{config, logging};
 use crate::{
     host::install::{self, InstallError, Role, Service},
     model::{Failure, Policy, outcome::chain},
-    sys::{env::Places, files},
+    sys::{env::Places, files, limits},
 };
 use serde::{Deserialize, Serialize};
 use std::{io::ErrorKind, net::TcpListener, path::PathBuf};
@@ -149,6 +151,7 @@ pub fn install(options: &HubOptions) -> Result<(), Failure> {
 /// `hub serve`.
 pub fn serve(options: &HubOptions) -> Result<(), Failure> {
     logging::begin();
+    tracing::debug!(open_files = limits::raise_open_files(), "limits");
     let settings = Settings::load(options)?;
     // Before a new hub is made: a taken port should leave nothing half done.
     let listeners = settings.listen.iter().map(|address| bind(address)).collect::<Result<Vec<_>, _>>()?;

@@ -4,11 +4,11 @@
 use super::data::{self, Data};
 use crate::{
     api::{self, server::Server},
-    engine::{Engine, Identity, Parts},
+    engine::{Engine, Identity, Parts, artifacts::hold_own},
     host,
     link::{PROTOCOL, join::Pointer},
     llm::grammar::Grammar,
-    model::{Failure, Policy, messages::HubInfo},
+    model::{Failure, Policy, messages::HubInfo, version::version},
     sys::{
         files,
         tls::{self, TlsError},
@@ -72,6 +72,9 @@ impl Hub {
             .map_err(|error| Failure::of("listening", &error))?;
         let context = wake(data, &pointer, policy)?;
         let engine = Arc::clone(&context.engine);
+        // Beside serving: it reads and writes the whole executable.
+        let own = engine.artifacts.clone();
+        tokio::task::spawn_blocking(move || hold_own(&own));
         let unix = listen(&socket)?;
         let resumed = engine.resume().map_err(|error| Failure::of("resuming plans", &error))?;
         tracing::debug!(resumed, "plans go on");
@@ -94,22 +97,22 @@ impl Hub {
 fn wake(data: Data, pointer: &Pointer, policy: Policy) -> Result<api::Context, Failure> {
     let info = HubInfo {
         id: pointer.hub.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: version().to_owned(),
         protocol: PROTOCOL,
         fingerprint: pointer.fingerprint.clone(),
         addresses: pointer.addresses.clone(),
         time: 0,
     };
-    let artifacts = data.directory.join("artifacts");
     let engine = Engine::new(Parts {
         store: data.store,
         identity: Identity { pointer: pointer.clone(), epoch: data.epoch, key: data.key },
         planner: Box::new(Grammar),
         policy,
         output: data.directory.join("output"),
+        artifacts: data.directory.join("artifacts"),
     })
     .map_err(|error| Failure::of("waking the hub", &error))?;
-    Ok(api::Context { engine, info: Arc::new(info), artifacts: Arc::new(artifacts) })
+    Ok(api::Context { engine, info: Arc::new(info) })
 }
 
 /// The socket for the local root. One that is left over from a hub that was killed is taken over; a living one is not.
