@@ -7,8 +7,8 @@ mod update;
 mod worker;
 
 pub use install::{InstallOptions, install, install_as, pointer_of, uninstall, uninstall_as};
-pub use once::once;
-pub use probe::probe;
+pub use once::{once, once_on};
+pub use probe::{look, probe};
 pub use update::{Updates, guard, trial, trial_of};
 pub use worker::HostWorker;
 

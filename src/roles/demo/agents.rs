@@ -7,7 +7,7 @@ use crate::{
         PROTOCOL,
         envelope::Command,
         join::Pointer,
-        runtime::Worker,
+        runtime::{Recovered, Worker},
         wire::{JoinRequest, Told},
     },
     model::{Failure, Outcome, Target, messages::JoinTokenRequest, outcome::Report},
@@ -38,8 +38,6 @@ pub struct Member {
     pub home: Home,
     /// What it does.
     pub worker: Arc<dyn Worker>,
-    /// The version that it says it is.
-    pub version: String,
 }
 
 /// Those that run.
@@ -59,9 +57,9 @@ impl Agents {
         let stop = Cancel::new();
         let (link, party) = member.home.link_until(&stop)?;
         let (present, arrival) = mpsc::channel();
-        let Member { target, home, worker, version } = member;
+        let Member { target, home, worker } = member;
         let seen = Seen { connected: false, told: false, present: Some(present) };
-        let worker = Arc::new(Present { worker, version, seen: Mutex::new(seen) });
+        let worker = Arc::new(Present { worker, seen: Mutex::new(seen) });
         let stopping = stop.clone();
         let run = move || {
             if let Err(failure) = home.run_until(link, party, worker, &stopping) {
@@ -141,10 +139,9 @@ pub fn join(home: &Home, target: &Target, version: &str, hub: &client::Hub) -> R
     link.join(&request).map(drop).map_err(|error| Failure::of(&doing, &error))
 }
 
-/// A worker that says when it has arrived, and which version it is.
+/// A worker that says when it has arrived.
 struct Present {
     worker: Arc<dyn Worker>,
-    version: String,
     seen: Mutex<Seen>,
 }
 
@@ -172,6 +169,14 @@ impl Worker for Present {
         self.worker.perform(command, report, cancel)
     }
 
+    fn replace(&self, command: &Command) -> Option<Outcome> {
+        self.worker.replace(command)
+    }
+
+    fn recover(&self, command: &Command) -> Recovered {
+        self.worker.recover(command)
+    }
+
     fn news(&self) -> Vec<Told> {
         self.worker.news()
     }
@@ -186,7 +191,7 @@ impl Worker for Present {
     }
 
     fn version(&self) -> String {
-        self.version.clone()
+        self.worker.version()
     }
 
     fn news_every(&self) -> Duration {

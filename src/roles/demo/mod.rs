@@ -7,14 +7,16 @@ mod agents;
 mod cluster;
 mod ending;
 mod ground;
+mod installed;
 mod machines;
 mod setting;
+mod worker;
 
 pub use setting::inventory;
 
 use super::{client, hub, logging};
 use crate::{
-    model::{Failure, Inventory, Policy, Target},
+    model::{Failure, Inventory, Policy},
     proxmox::Client,
     sys::env,
 };
@@ -138,11 +140,11 @@ impl Demo {
     /// The cluster, the machines, and the agents that the inventory names.
     fn populate(&self, ground: &Path) -> Result<(), Failure> {
         let agents = Arc::new(Agents::default());
-        let machines = Arc::new(Machines::make(&self.inventory, ground, Arc::clone(&agents))?);
+        let machines = Machines::make(&self.inventory, &ground.join("machines"), Arc::clone(&agents))?;
         let mut proxmox = Proxmox::new(&self.inventory.cluster, machines.backend(), ground)?;
         let nodes = self.inventory.nodes.iter().filter(|node| node.pve_agent.is_some());
-        let clients: Vec<(Target, Client)> = nodes
-            .map(|node| Ok((Target::node(node.name.clone()), proxmox.serve(&node.name, self.runtime.handle())?)))
+        let clients: Vec<(&str, Client)> = nodes
+            .map(|node| Ok((node.name.as_str(), proxmox.serve(&node.name, self.runtime.handle())?)))
             .collect::<Result<_, Failure>>()?;
         let runtime = self.runtime.handle().clone();
         self.ending.then(move || {
@@ -157,7 +159,7 @@ impl Demo {
         thread::scope(|scope| {
             let machines = &machines;
             let of_nodes = clients.into_iter().map(|(node, client)| {
-                scope.spawn(move || machines.join_node(&node, client, &client::at_socket(socket)?).map(Some))
+                scope.spawn(move || machines.join_node(node, client, &client::at_socket(socket)?).map(Some))
             });
             let with_agent = self.inventory.guests.iter().filter(|guest| guest.agent.is_some());
             let of_guests =
