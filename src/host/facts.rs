@@ -14,7 +14,7 @@ const INNER: &[&str] =
 pub fn facts(machine: &Machine) -> Facts {
     Facts {
         hostname: machine.system().hostname(),
-        os: os_release(machine.root()),
+        os: os_release(machine),
         init: machine.init().to_string(),
         arch: std::env::consts::ARCH.to_owned(),
         boot_id: boot_id(machine),
@@ -35,9 +35,9 @@ pub fn boot_id(machine: &Machine) -> String {
     machine.text("/proc/sys/kernel/random/boot_id").trim().to_owned()
 }
 
-/// The operating system below `root`, from its os-release; empty where there is none.
-pub fn os_release(root: &Path) -> Os {
-    let text = ["etc/os-release", "usr/lib/os-release"].iter().map(|path| proc::text(root.join(path)));
+/// A machine's operating system, from its os-release; empty where there is none.
+pub fn os_release(machine: &Machine) -> Os {
+    let text = ["/etc/os-release", "/usr/lib/os-release"].iter().map(|path| machine.text(path));
     let text = text.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
     let version = value(&text, "VERSION_ID").unwrap_or_default();
     let mut os = Os::new(&value(&text, "ID").unwrap_or_default(), &version);
@@ -54,8 +54,8 @@ pub fn os_release(root: &Path) -> Os {
 }
 
 /// os-release's own name for people: `Debian GNU/Linux 12 (bookworm)`.
-pub fn pretty_name(root: &Path) -> String {
-    value(&proc::text(root.join("etc/os-release")), "PRETTY_NAME").unwrap_or_default()
+pub fn pretty_name(machine: &Machine) -> String {
+    value(&machine.text("/etc/os-release"), "PRETTY_NAME").unwrap_or_default()
 }
 
 /// Global addresses of the interfaces that lead outside, without prefix lengths.
@@ -122,13 +122,13 @@ fn value(text: &str, key: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::files;
+    use crate::{host::init::Init, sys::files};
 
     fn os(text: &str) -> Os {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("etc")).unwrap();
         files::write_atomic(&root.path().join("etc/os-release"), text.as_bytes(), 0o644).unwrap();
-        os_release(root.path())
+        os_release(&Machine::below(root.path(), Init::Unknown))
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct Machine {
 
 /// What a machine answers beside its files: its kernel and its programs.
 pub trait System: Send + Sync {
+    /// Is told before a file of the machine is looked at: what is simulated is written when somebody wants to see it.
+    fn prepare(&self, _inside: &Path) {}
     /// A file of /proc or /sys as text; empty where it is not there or not ours to read.
     fn text(&self, path: &str) -> String;
     /// Every process that there is.
@@ -108,6 +110,7 @@ impl Machine {
     /// Where a file of it is: `/etc/hostname` below its root.
     pub fn path(&self, inside: impl AsRef<Path>) -> PathBuf {
         let inside = inside.as_ref();
+        self.system.prepare(inside);
         self.root.join(inside.strip_prefix("/").unwrap_or(inside))
     }
 

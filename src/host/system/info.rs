@@ -5,7 +5,6 @@ use crate::{
     model::Outcome,
 };
 use serde_json::json;
-use std::path::Path;
 
 /// Package managers and the program that shows each, the one that a distribution prefers first.
 const PACKAGE_MANAGERS: [(&str, &str); 7] = [
@@ -20,9 +19,8 @@ const PACKAGE_MANAGERS: [(&str, &str); 7] = [
 
 /// OS, kernel, init system, package manager, uptime, addresses.
 pub fn info(machine: &Machine) -> Outcome {
-    let (root, init, hostname) = (machine.root(), machine.init(), machine.system().hostname());
-    let os = facts::os_release(root);
-    let pretty = Some(facts::pretty_name(root)).filter(|name| !name.is_empty()).unwrap_or_else(|| os.label());
+    let (os, init, hostname) = (facts::os_release(machine), machine.init(), machine.system().hostname());
+    let pretty = Some(facts::pretty_name(machine)).filter(|name| !name.is_empty()).unwrap_or_else(|| os.label());
     let kernel = machine.system().release();
     let uptime = uptime(&machine.text("/proc/uptime"));
     let addresses = facts::addresses(machine);
@@ -40,17 +38,17 @@ pub fn info(machine: &Machine) -> Outcome {
         "arch": std::env::consts::ARCH,
         "init": init.as_str(),
         "container": container(machine),
-        "package_manager": package_manager(root),
+        "package_manager": package_manager(machine),
         "uptime_seconds": uptime,
         "boot_id": facts::boot_id(machine),
         "addresses": addresses,
-        "reboot_required": root.join("run/reboot-required").exists(),
+        "reboot_required": machine.path("/run/reboot-required").exists(),
     }))
 }
 
-/// Which package manager the system below `root` has.
-fn package_manager(root: &Path) -> Option<&'static str> {
-    PACKAGE_MANAGERS.iter().find(|(_, program)| root.join(program).exists()).map(|(name, _)| *name)
+/// Which package manager a machine has.
+fn package_manager(machine: &Machine) -> Option<&'static str> {
+    PACKAGE_MANAGERS.iter().find(|(_, program)| machine.path(program).exists()).map(|(name, _)| *name)
 }
 
 /// The kind of container that this is (`lxc`, `docker`, …), where it is one and says so.
