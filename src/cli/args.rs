@@ -94,6 +94,11 @@ pub enum Command {
     /// Lists the plans of late, newest first
     #[command(after_help = "Example:\n  remotectl history --limit 5")]
     History(HistoryArgs),
+    /// A simulated cluster to try everything on: no Proxmox, no root, nothing real is touched
+    #[command(
+        after_help = "Examples:\n  remotectl demo\n  remotectl demo --yes --ask \"restart the web server\" --ask \"check which VMs have agents installed\""
+    )]
+    Demo(DemoArgs),
     /// Keeps the way to a hub, from the string that `hub operator add` prints there
     #[command(after_help = "Example:\n  remotectl login rctl1.eyJhZGRyZXNzZXMi…")]
     Login(LoginArgs),
@@ -346,6 +351,23 @@ pub struct HistoryArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Ask this and leave, instead of a prompt; may be repeated. The exit code is that of the first that was not done.
+    #[arg(long, value_name = "TEXT")]
+    pub ask: Vec<String>,
+    /// How it is approved.
+    #[command(flatten)]
+    pub yes: YesArgs,
+    /// Print one JSON object for each --ask.
+    #[arg(long, requires = "ask")]
+    pub json: bool,
+    /// Simulate this cluster (JSON), as `plan --inventory` reads it.
+    #[arg(long, value_name = "FILE")]
+    pub inventory: Option<PathBuf>,
 }
 
 /// `login`.

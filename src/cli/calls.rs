@@ -3,8 +3,8 @@
 
 use super::{
     args::{
-        ApproveArgs, AskArgs, Command, DownArgs, HistoryArgs, ListArgs, LowArgs, PlanArgs, PlanIdArgs, PlannerChoice,
-        RunArgs, SelectArgs, Shell, UpArgs, UpdateArgs,
+        ApproveArgs, AskArgs, Command, DemoArgs, DownArgs, HistoryArgs, ListArgs, LowArgs, PlanArgs, PlanIdArgs,
+        PlannerChoice, RunArgs, SelectArgs, Shell, UpArgs, UpdateArgs,
     },
     flow::Consent,
     operation,
@@ -45,6 +45,8 @@ pub enum HiArgs {
     Down(DownArgs),
     /// Being a role, or installing one.
     Role(Role),
+    /// Showing everything on a simulated cluster.
+    Demo(DemoArgs),
     /// Keeping a login.
     Login(String),
     /// Forgetting it.
@@ -180,6 +182,7 @@ impl TryFrom<LowArgs> for HiArgs {
             Command::Cancel(args) => Self::Client(Client::Cancel(args)),
             Command::Show(args) => Self::Client(Client::Show(args)),
             Command::History(args) => Self::Client(Client::History(args)),
+            Command::Demo(args) => Self::Demo(args),
             Command::Login(args) => Self::Login(args.string),
             Command::Logout => Self::Logout,
             Command::Hub(command) => hub(command),

@@ -2,9 +2,9 @@
 //! remotectl-ask.1, remotectl-hub-join-token.1.
 
 use super::{help, screen::Screen};
-use crate::roles::version::this;
 use crate::{
     model::{Exit, Failure},
+    roles::version::this,
     sys::files,
 };
 use clap::Command;

@@ -6,6 +6,7 @@ mod book;
 mod calls;
 mod completions;
 mod data;
+mod demo;
 mod doctor;
 mod effect;
 mod flow;
@@ -106,6 +107,7 @@ fn act(screen: &mut Screen, high: HiArgs) -> Result<Exit, Failure> {
         HiArgs::Up(options, json) => up::up(screen, &options, json),
         HiArgs::Down(args) => up::down(screen, &args),
         HiArgs::Role(role) => be(role).map(|()| Exit::Done),
+        HiArgs::Demo(args) => demo::run(screen, &args),
         HiArgs::Login(string) => admin::login(screen, &string, client::connect_to),
         HiArgs::Logout => admin::logout(screen),
         HiArgs::Completions(shell) => {
@@ -121,6 +123,7 @@ fn act(screen: &mut Screen, high: HiArgs) -> Result<Exit, Failure> {
     }
 }
 
+/// Does what a hub does.
 fn ask_hub(screen: &mut Screen, hub: &client::Hub, call: Client) -> Result<Exit, Failure> {
     match call {
         Client::Plan(request, json) => flow::plan(screen, hub, &request, json),

@@ -11,8 +11,12 @@ pub fn version(screen: &mut Screen, json: bool) {
     }
     screen.line(format!("remotectl {}", this().version));
     let protocol = this().protocol.to_string();
-    let lines =
-        [("commit", this().commit), ("target", this().target), ("protocol", protocol.as_str()), ("rustc", this().rustc)];
+    let lines = [
+        ("commit", this().commit),
+        ("target", this().target),
+        ("protocol", protocol.as_str()),
+        ("rustc", this().rustc),
+    ];
     for (name, value) in lines {
         screen.line(format!("{name:<8}  {value}"));
     }

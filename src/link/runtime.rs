@@ -61,6 +61,9 @@ pub trait Worker: Send + Sync + 'static {
     /// The hub has not taken what `news` gave: it has to be told again.
     fn not_told(&self) {}
 
+    /// The hub has taken all that `news` gave.
+    fn told(&self) {}
+
     /// How long until `news` is asked again.
     fn news_every(&self) -> Duration;
 
@@ -131,13 +134,24 @@ pub struct Link {
 impl Link {
     /// A link by a pointer; connects when first used.
     pub fn new(pointer: &Pointer, key: Arc<SigningKey>, generation: u64, clock: Clock) -> Result<Self, HttpError> {
+        Self::until(pointer, key, generation, clock, &Cancel::new())
+    }
+
+    /// A link that breaks off when `stop` fires, also in the middle of a poll.
+    pub fn until(
+        pointer: &Pointer,
+        key: Arc<SigningKey>,
+        generation: u64,
+        clock: Clock,
+        stop: &Cancel,
+    ) -> Result<Self, HttpError> {
         let endpoint = Endpoint::Tls {
             addresses: pointer.addresses.clone(),
             name: pointer.server_name(),
             trust: Trust::PinnedAuthority(pointer.fingerprint.clone()),
             clock: clock.clone(),
         };
-        let (polling, telling) = (Http::new(&endpoint)?, Http::new(&endpoint)?);
+        let (polling, telling) = (Http::until(&endpoint, Some(stop))?, Http::until(&endpoint, Some(stop))?);
         Ok(Self { polling, telling, key, hub: pointer.hub.clone(), generation, clock })
     }
 
@@ -262,8 +276,13 @@ impl Runtime {
         });
         runtime.settle();
         let (teller, stopping) = (Arc::clone(&runtime), stop.clone());
-        thread::spawn(move || teller.tell_all(&queue, &stopping));
+        let telling = thread::spawn(move || teller.tell_all(&queue, &stopping));
         runtime.poll_until(stop);
+        // Wakes it, so that it sees that it is over.
+        runtime.queue(Job::News);
+        if telling.join().is_err() {
+            tracing::error!("telling has ended in a panic");
+        }
     }
 
     /// What was accepted before a crash: what only reads runs again, what had ended is told, an update's end is on record,
@@ -311,6 +330,8 @@ impl Runtime {
                 trial: false,
             };
             match self.link.poll(&request) {
+                // What it was told in its last moment it has not taken: the hub tells it again.
+                Ok(_) if stop.fired() => {}
                 Ok(reply) => {
                     if failures > 0 || request.high_water == 0 {
                         tracing::debug!("connected to the hub");
@@ -329,6 +350,7 @@ impl Runtime {
                         refusals = 0;
                     }
                 }
+                Err(_) if stop.fired() => {}
                 Err(error) => {
                     failures += 1;
                     tracing::warn!(error = crate::model::outcome::chain(&error), failures, "poll failed");
@@ -460,7 +482,9 @@ impl Runtime {
     /// Tells what is new; what the hub did not take is told again. Whether all was taken.
     fn tell_news(&self) -> bool {
         let taken = self.worker.news().into_iter().all(|told| self.tell(told));
-        if !taken {
+        if taken {
+            self.worker.told();
+        } else {
             self.worker.not_told();
         }
         taken

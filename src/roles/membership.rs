@@ -13,7 +13,7 @@ use crate::{
         runtime::{Link, Recovered, Runtime, Worker},
         wire::{AgentRole, Told},
     },
-    model::{Failure, Outcome, facts::Facts, outcome::Report, version::version},
+    model::{Failure, Outcome, facts::Facts, outcome::Report},
     sys::{
         cancel::Cancel,
         clock::{self, Clock},
@@ -74,11 +74,19 @@ pub struct Home {
 impl Home {
     /// The usual places, with another configuration file where one is named.
     pub fn find(role: AgentRole, config: Option<PathBuf>) -> Self {
-        let places = Places::find();
+        let home = Self::at(role, &Places::find());
+        match config {
+            Some(config) => Self { config, ..home },
+            None => home,
+        }
+    }
+
+    /// At these places.
+    pub fn at(role: AgentRole, places: &Places) -> Self {
         let name = role.as_str();
         Self {
             role,
-            config: config.unwrap_or_else(|| places.config.join(format!("{name}.toml"))),
+            config: places.config.join(format!("{name}.toml")),
             state: places.state.join(name),
             standing: places.run.join(format!("{name}.json")),
         }
@@ -132,6 +140,11 @@ impl Home {
 
     /// A link to the hub, by the configuration.
     pub fn link(&self) -> Result<(Link, Party), Failure> {
+        self.link_until(&Cancel::new())
+    }
+
+    /// A link to the hub that breaks off when `stop` fires.
+    pub fn link_until(&self, stop: &Cancel) -> Result<(Link, Party), Failure> {
         let (settings, pointer) = self.settings()?;
         let key = Arc::new(self.key()?);
         let party = Party {
@@ -140,28 +153,34 @@ impl Home {
             agent: key.public().agent_id(),
             generation: settings.generation,
         };
-        let link = Link::new(&pointer, key, settings.generation, Clock::new())
+        let link = Link::until(&pointer, key, settings.generation, Clock::new(), stop)
             .map_err(|error| Failure::of("setting up the link to the hub", &error))?;
         Ok((link, party))
     }
 
-    /// Polls and works until SIGTERM or SIGINT.
+    /// Polls and works as long as the process lives.
     pub fn run(&self, link: Link, party: Party, worker: Arc<dyn Worker>) -> Result<(), Failure> {
         let updates = Updates::begin(self)?;
+        let worker = Arc::new(Updating { worker, updates });
+        self.run_until(link, party, worker, &Cancel::new())
+    }
+
+    /// Polls and works until `stop` fires. What runs so is no process of its own: its updates are the worker's affair.
+    pub fn run_until(&self, link: Link, party: Party, worker: Arc<dyn Worker>, stop: &Cancel) -> Result<(), Failure> {
         let journal = Journal::open(&self.state.join("journal"))
             .map_err(|error| Failure::of("opening the agent's journal", &error).help(self.help()))?;
         let standing = Standing {
             agent: party.agent.clone(),
             hub: party.hub.clone(),
-            version: version().to_owned(),
+            version: worker.version(),
             pid: std::process::id(),
             connected_at: 0,
         };
         self.tell_standing(&standing);
-        let told_at = std::sync::atomic::AtomicI64::new(0);
-        let worker = Arc::new(Telling { worker, updates, home: self.clone(), standing, told_at });
-        tracing::info!(agent = party.agent, hub = party.hub, "{} {}", self.role.as_str(), version());
-        Runtime::run(link, party, journal, worker, &Cancel::new());
+        let worker =
+            Arc::new(Telling { worker, home: self.clone(), standing, told_at: std::sync::atomic::AtomicI64::new(0) });
+        tracing::info!(agent = party.agent, hub = party.hub, "{} {}", self.role.as_str(), worker.version());
+        Runtime::run(link, party, journal, worker, stop);
         Ok(())
     }
 
@@ -205,16 +224,13 @@ impl Home {
     }
 }
 
-/// A worker that also keeps the standing up to date, and its executable.
-struct Telling {
+/// A worker that also keeps its executable up to date.
+struct Updating {
     worker: Arc<dyn Worker>,
     updates: Arc<Updates>,
-    home: Home,
-    standing: Standing,
-    told_at: std::sync::atomic::AtomicI64,
 }
 
-impl Worker for Telling {
+impl Worker for Updating {
     fn perform(&self, command: &Command, report: &dyn Report, cancel: &Cancel) -> Outcome {
         let Work::Update { order } = &command.work else { return self.worker.perform(command, report, cancel) };
         let task = Task { report, cancel: cancel.clone(), timeout: Duration::from_secs(command.timeout) };
@@ -242,6 +258,10 @@ impl Worker for Telling {
         self.worker.not_told();
     }
 
+    fn told(&self) {
+        self.worker.told();
+    }
+
     fn news_every(&self) -> Duration {
         self.worker.news_every()
     }
@@ -257,12 +277,62 @@ impl Worker for Telling {
     }
 
     fn connected(&self) {
+        self.updates.connected();
+        self.worker.connected();
+    }
+}
+
+/// A worker that also keeps the standing up to date.
+struct Telling {
+    worker: Arc<dyn Worker>,
+    home: Home,
+    standing: Standing,
+    told_at: std::sync::atomic::AtomicI64,
+}
+
+impl Worker for Telling {
+    fn perform(&self, command: &Command, report: &dyn Report, cancel: &Cancel) -> Outcome {
+        self.worker.perform(command, report, cancel)
+    }
+
+    fn replace(&self, command: &Command) -> Option<Outcome> {
+        self.worker.replace(command)
+    }
+
+    fn recover(&self, command: &Command) -> Recovered {
+        self.worker.recover(command)
+    }
+
+    fn news(&self) -> Vec<Told> {
+        self.worker.news()
+    }
+
+    fn not_told(&self) {
+        self.worker.not_told();
+    }
+
+    fn told(&self) {
+        self.worker.told();
+    }
+
+    fn news_every(&self) -> Duration {
+        self.worker.news_every()
+    }
+
+    fn capabilities(&self) -> Vec<String> {
+        self.worker.capabilities()
+    }
+
+    fn version(&self) -> String {
+        self.worker.version()
+    }
+
+    fn connected(&self) {
         let now = clock::unix_seconds();
         let before = self.told_at.swap(now, std::sync::atomic::Ordering::Relaxed);
         if now - before > OFFLINE_AFTER / 2 {
             self.home.tell_standing(&Standing { connected_at: now, ..self.standing.clone() });
         }
-        self.updates.connected();
         self.worker.connected();
     }
 }

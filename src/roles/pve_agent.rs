@@ -60,9 +60,13 @@ pub fn run(config: Option<PathBuf>) -> Result<(), Failure> {
     let home = Home::find(AgentRole::PveAgent, config);
     let (link, party) = home.link()?;
     let (attesting, _) = home.link()?;
-    let client = client(&home)?;
-    let worker =
-        PveWorker { client, attesting, known: Mutex::default(), told: Mutex::default(), host: HostWorker::default() };
+    let worker = PveWorker::new(PveParts {
+        client: client(&home)?,
+        attesting,
+        reach: Box::new(into_guest),
+        executable: Box::new(executable),
+        host: HostWorker::default(),
+    });
     home.run(link, party, Arc::new(worker))
 }
 
@@ -164,12 +168,59 @@ pub(super) fn client(home: &Home) -> Result<Client, Failure> {
     Client::connect(&access).map_err(|error| Failure::new(chain(&error)).help(error.help()))
 }
 
-struct PveWorker {
-    client: Client,
-    attesting: Link,
+/// A way into a guest, or why there is none.
+pub type Reach = dyn Fn(&Target) -> Result<Box<dyn Transport>, Box<Outcome>> + Send + Sync;
+
+/// What a pve-agent works with.
+pub struct PveParts {
+    /// The Proxmox API, with a credential of its own.
+    pub client: Client,
+    /// Vouches for the agents that it deploys.
+    pub attesting: Link,
+    /// Into guests of its node.
+    pub reach: Box<Reach>,
+    /// Where the executable is that is put into guests, at the moment of asking.
+    pub executable: Box<dyn Fn() -> PathBuf + Send + Sync>,
+    /// The operations of the node itself.
+    pub host: HostWorker,
+}
+
+/// What a pve-agent does with commands.
+pub struct PveWorker {
+    parts: PveParts,
     known: Mutex<Known>,
     told: Mutex<Option<Inventory>>,
-    host: HostWorker,
+}
+
+impl PveWorker {
+    /// One that works with these.
+    pub fn new(parts: PveParts) -> Self {
+        Self { parts, known: Mutex::default(), told: Mutex::default() }
+    }
+
+    /// Does something inside a guest of this node.
+    fn inside(&self, target: &Target, act: impl FnOnce(&dyn Transport) -> Outcome) -> Outcome {
+        match (self.parts.reach)(target) {
+            Ok(transport) => act(transport.as_ref()),
+            Err(outcome) => *outcome,
+        }
+    }
+
+    fn deploy(&self, command: &Command, order: &DeployOrder, task: &Task) -> Outcome {
+        let target = &command.target;
+        self.inside(target, |transport| {
+            let executable = (self.parts.executable)();
+            let deployment = Deployment {
+                command: &command.id,
+                target,
+                executable: as_executable(&executable),
+                hubs: &order.addresses,
+                join: &order.join,
+            };
+            let attest = AttestBy { link: &self.parts.attesting, command, order };
+            deploy(deployment, transport, &attest, &MemoryLog::default(), task)
+        })
+    }
 }
 
 impl Worker for PveWorker {
@@ -178,38 +229,31 @@ impl Worker for PveWorker {
         let target = &command.target;
         match &command.work {
             Work::Echo => Outcome::success("the pve-agent answers"),
-            Work::Perform { op: Op::AgentRemove {} } => inside(target, |transport| remove(transport, target, &task)),
+            Work::Perform { op: Op::AgentRemove {} } => {
+                self.inside(target, |transport| remove(transport, target, &task))
+            }
             Work::Perform { op } if policy::runs(op) == Runs::Pve => {
-                let outcome = proxmox::perform(&self.client, op, target, &task);
+                let outcome = proxmox::perform(&self.parts.client, op, target, &task);
                 if let Some(vmid) = target.vmid() {
                     self.known.lock().unwrap_or_else(PoisonError::into_inner).forget(vmid);
                 }
                 outcome
             }
-            Work::Perform { op } => host::perform(op, self.host.machine(), &task),
+            Work::Perform { op } => host::perform(op, self.parts.host.machine(), &task),
             Work::Update { .. } => Outcome::rejected("only an agent that runs as a service can be updated"),
-            Work::Once { op } => {
-                inside(target, |transport| once(transport, &as_executable(&executable()), op, target, &task))
-            }
-            Work::Deploy { order } => inside(target, |transport| {
-                let executable = executable();
-                let deployment = Deployment {
-                    command: &command.id,
-                    target,
-                    executable: as_executable(&executable),
-                    hubs: &order.addresses,
-                    join: &order.join,
-                };
-                let attest = AttestBy { link: &self.attesting, command, order };
-                deploy(deployment, transport, &attest, &MemoryLog::default(), &task)
+            Work::Once { op } => self.inside(target, |transport| {
+                let executable = (self.parts.executable)();
+                once(transport, &as_executable(&executable), op, target, &task)
             }),
+            Work::Deploy { order } => self.deploy(command, order, &task),
         }
     }
 
     fn news(&self) -> Vec<Told> {
-        let mut news: Vec<Told> = self.host.changed_facts().map(|facts| Told::Facts { facts }).into_iter().collect();
+        let mut news: Vec<Told> =
+            self.parts.host.changed_facts().map(|facts| Told::Facts { facts }).into_iter().collect();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        match proxmox::inventory(&self.client, &mut known) {
+        match proxmox::inventory(&self.parts.client, &mut known) {
             Ok(inventory) => {
                 let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
                 if told.as_ref() != Some(&inventory) {
@@ -223,7 +267,7 @@ impl Worker for PveWorker {
     }
 
     fn not_told(&self) {
-        self.host.not_told();
+        self.parts.host.not_told();
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -236,15 +280,15 @@ impl Worker for PveWorker {
     }
 }
 
-/// Does something inside a guest of this node.
-fn inside(target: &Target, act: impl FnOnce(&dyn Transport) -> Outcome) -> Outcome {
+/// The way into a guest of this node.
+fn into_guest(target: &Target) -> Result<Box<dyn Transport>, Box<Outcome>> {
     match &target.what {
-        What::Guest(GuestKind::Ct, vmid) => act(&Pct::new(*vmid)),
-        What::Guest(GuestKind::Vm, _) => {
+        What::Guest(GuestKind::Ct, vmid) => Ok(Box::new(Pct::new(*vmid))),
+        What::Guest(GuestKind::Vm, _) => Err(Box::new(
             Outcome::rejected(format!("{target}: virtual machines are not reached from their node yet"))
-                .with_help("remotectl hub join-token, then `remotectl agent install --join …` inside it")
-        }
-        _ => Outcome::rejected(format!("{target} is no guest")),
+                .with_help("remotectl hub join-token, then `remotectl agent install --join …` inside it"),
+        )),
+        _ => Err(Box::new(Outcome::rejected(format!("{target} is no guest")))),
     }
 }
 

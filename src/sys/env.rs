@@ -16,6 +16,8 @@ pub const LOG: &str = "REMOTECTL_LOG";
 pub const LOG_FORMAT: &str = "REMOTECTL_LOG_FORMAT";
 /// Another root for /etc/remotectl, /var/lib/remotectl and /run/remotectl, for tests and for several hubs on a machine.
 pub const ROOT: &str = "REMOTECTL_ROOT";
+/// Where the user wants temporary files.
+pub const TMPDIR: &str = "TMPDIR";
 /// No colour when set to anything (<https://no-color.org>).
 pub const NO_COLOR: &str = "NO_COLOR";
 

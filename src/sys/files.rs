@@ -75,6 +75,11 @@ pub fn create_directory(path: &Path, mode: u32) -> Result<(), FileError> {
     fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(failed("creating", path))
 }
 
+/// Makes a directory that was not there, for its owner alone; its parent has to be there.
+pub fn create_private_directory(path: &Path) -> Result<(), FileError> {
+    fs::DirBuilder::new().mode(0o700).create(path).map_err(failed("creating", path))
+}
+
 /// Opens a file for appending, for its owner alone; makes it where there is none.
 pub fn open_append(path: &Path) -> Result<File, FileError> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(failed("opening", path))

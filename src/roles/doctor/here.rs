@@ -35,7 +35,10 @@ const LOW: u64 = 512 << 20;
 pub fn version(_: &World) -> Vec<Verdict> {
     vec![Verdict::good(format!(
         "remotectl {}, commit {}, {}, protocol {}",
-        this().version, this().commit, this().target, this().protocol
+        this().version,
+        this().commit,
+        this().target,
+        this().protocol
     ))]
 }
 

@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn users_have_numbers_and_options_are_read() {
-        assert_eq!((crate::sim::guests::tree::uid("www-data"), tree::uid("whoever")), (33, 999));
+        assert_eq!((crate::sim::guests::tree::uid("www-data"), crate::sim::guests::tree::uid("whoever")), (33, 999));
         let options = Options::of("tail", &["-n", "3", "/var/log/syslog"]);
         assert_eq!((options.lines, options.names.as_slice()), (3, &["/var/log/syslog"][..]));
         assert_eq!(Options::of("tail", &["-5"]).lines, 5);
