@@ -56,7 +56,8 @@ pub fn is_comment(sentence: &Sentence<'_>, span: Range<usize>) -> bool {
     let states = words.iter().skip(1).any(verb) || subject(first) || subject(0) || reason || skipped > 0;
     let acts = sentence.begins_action(span.start + first);
     let finite_next = words[first + 1..].iter().take(3).any(|token| one_of(token, &background.verbs));
-    states && !sentence.begins_question(span.start + first) && (!acts || finite_next || subject(0) || skipped > 0)
+    let asks = sentence.begins_question(span.start + first) && !subject(0);
+    states && !asks && (!acts || finite_next || subject(0) || skipped > 0)
 }
 
 /// What some tokens speak of.

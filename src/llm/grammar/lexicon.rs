@@ -1,4 +1,4 @@
-//! The lexicon (`lexicon.toml`), read once: the words of English and of the trade, and the phrasings of each operation.
+//! The lexicon (`lexicon.toml`, turned into JSON by the build), read once: the words of English and of the trade, and the phrasings of each operation.
 
 use super::pattern::{self, Node};
 use crate::model::{Risk, catalogue};
@@ -179,13 +179,14 @@ impl Lexicon {
     pub fn get() -> &'static Self {
         static LEXICON: OnceLock<Lexicon> = OnceLock::new();
         LEXICON.get_or_init(|| {
-            Self::parse(include_str!("lexicon.toml")).expect("the compiled-in lexicon parses: a test reads it")
+            let json = include_str!(concat!(env!("OUT_DIR"), "/lexicon.json"));
+            Self::parse(json).expect("the compiled-in lexicon parses: a test reads it")
         })
     }
 
-    /// Reads a lexicon; the error names the line or the phrasing.
+    /// Reads a lexicon, which the build has turned from TOML into JSON; the error names the phrasing.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
+        let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let mut lexicon = Self::empty(&file);
         lexicon.concept("filler", &file.fillers);
         for (name, phrases) in &file.words {
@@ -399,11 +400,17 @@ mod tests {
     use super::*;
     use crate::model::{Op, catalogue};
 
+    /// What the build makes of the file.
+    fn json(text: &str) -> String {
+        serde_json::to_string(&text.parse::<toml::Table>().unwrap()).unwrap()
+    }
+
     #[test]
-    fn the_compiled_in_lexicon_reads() {
-        if let Err(error) = Lexicon::parse(include_str!("lexicon.toml")) {
+    fn the_file_reads_and_is_the_one_compiled_in() {
+        if let Err(error) = Lexicon::parse(&json(include_str!("lexicon.toml"))) {
             panic!("{error}");
         }
+        assert_eq!(json(include_str!("lexicon.toml")), include_str!(concat!(env!("OUT_DIR"), "/lexicon.json")));
     }
 
     #[test]
@@ -429,6 +436,6 @@ mod tests {
     #[test]
     fn a_lexicon_with_a_mistake_says_where() {
         let broken = include_str!("lexicon.toml").replacen("<restart> {service}", "<restat> {service}", 1);
-        assert!(Lexicon::parse(&broken).unwrap_err().contains("no words <restat>"));
+        assert!(Lexicon::parse(&json(&broken)).unwrap_err().contains("no words <restat>"));
     }
 }
