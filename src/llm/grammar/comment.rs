@@ -38,10 +38,11 @@ pub fn is_comment(sentence: &Sentence<'_>, span: Range<usize>) -> bool {
     let words = &sentence.tokens[span.clone()];
     let background = &sentence.lexicon.background;
     let one_of = |token: &Token, list: &[String]| list.iter().any(|word| token.is(word));
-    let Some(first) = words.iter().position(|token| sentence.filler_word(token).is_none()) else { return false };
     let subject = |at: usize| words.get(at).is_some_and(|token| one_of(token, &background.subjects));
     let reason = words.first().is_some_and(|token| one_of(token, &background.reasons)) && words.len() > 1;
     let skipped = usize::from(reason || words[0].is("before") && subject(1));
+    let content = |token: &Token| sentence.filler_word(token).is_none();
+    let Some(first) = words[skipped..].iter().position(content).map(|at| at + skipped) else { return false };
     let conditional = words[skipped..].iter().any(|token| one_of(token, &background.conditions));
     let data = words.iter().any(|token| matches!(token.kind, Kind::Quoted | Kind::Patch | Kind::Question));
     let denial = ["do", "not", "never", "no"].iter().any(|word| words[first].is(word));
@@ -57,7 +58,7 @@ pub fn is_comment(sentence: &Sentence<'_>, span: Range<usize>) -> bool {
     let acts = sentence.begins_action(span.start + first);
     let finite_next = words[first + 1..].iter().take(3).any(|token| one_of(token, &background.verbs));
     let asks = sentence.begins_question(span.start + first) && !subject(0);
-    states && !asks && (!acts || finite_next || subject(0) || skipped > 0)
+    states && !asks && (!acts || finite_next || subject(0) || subject(skipped) || skipped > 0 && words[0].is("before"))
 }
 
 /// What some tokens speak of.

@@ -79,6 +79,7 @@ fn word(sentence: &Sentence<'_>, at: usize) -> Word {
     let mut as_what: Vec<String> = sentence
         .phrases(at)
         .iter()
+        .filter(|phrase| !sentence.lexicon.name_of(phrase.concept).starts_with("word:"))
         .map(|phrase| {
             let name = sentence.lexicon.name_of(phrase.concept);
             if phrase.end > at + 1 { format!("{name} ({})", sentence.text(at, phrase.end)) } else { name.to_owned() }

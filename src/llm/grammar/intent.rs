@@ -6,13 +6,12 @@ use super::{
     noun::Hit,
     pattern::Node,
     sentence::Sentence,
-    token::{Kind, Token},
+    token::Kind,
     values::Value,
 };
 use std::{
     cell::{Cell, RefCell},
     collections::{HashMap, HashSet},
-    ops::Range,
     rc::Rc,
 };
 
@@ -24,6 +23,8 @@ const MOST_STEPS_IN_ALL: u32 = 150_000;
 const UNORDERED: u32 = 4;
 /// What a preposition or the like costs that such a phrasing does not explain.
 const GLUE: u32 = 1;
+/// What it costs to pass over a word that nobody knows, where nothing is changed.
+const FOREIGN: u32 = 25;
 
 /// Filled slots, in the order of the text.
 pub type Slots<'l> = Vec<(&'l str, Value)>;
@@ -102,12 +103,15 @@ impl<'s, 'l> Matcher<'s, 'l> {
         if self.only_fillers(from, to) {
             return out;
         }
-        let phrases = || (from..to).flat_map(|at| self.sentence.phrases(at)).filter(|phrase| phrase.end <= to);
-        let present: HashSet<usize> = phrases().map(|phrase| phrase.concept).collect();
+        let mut present = vec![false; self.sentence.lexicon.size()];
+        for phrase in (from..to).flat_map(|at| self.sentence.phrases(at)).filter(|phrase| phrase.end <= to) {
+            present[phrase.concept] = true;
+        }
+        let possible = |phrasing: &Phrasing| phrasing.needs.iter().all(|group| group.iter().any(|id| present[*id]));
         let limit = (self.steps.get() + MOST_STEPS).min(MOST_STEPS_IN_ALL);
         for rule in &self.sentence.lexicon.rules {
             for phrasing in &rule.say {
-                if self.possible(phrasing, &present, from..to) {
+                if possible(phrasing) {
                     let cost = rule.cost + if phrasing.any_order { UNORDERED } else { 0 };
                     let start = State { at: from, parts: 0, used: 0, slots: Vec::new(), cost };
                     let mut attempt =
@@ -138,12 +142,6 @@ impl<'s, 'l> Matcher<'s, 'l> {
             at = end;
         }
         at >= to
-    }
-
-    fn possible(&self, phrasing: &Phrasing, present: &HashSet<usize>, span: Range<usize>) -> bool {
-        let tokens = &self.sentence.tokens[span];
-        let said = |word: &String| tokens.iter().any(|token| reads(token, word).is_some());
-        phrasing.concepts.iter().all(|concept| present.contains(concept)) && phrasing.words.iter().all(said)
     }
 
     /// Follows every way to read on; tells whether any of them reached the end.
@@ -228,6 +226,9 @@ impl<'s, 'l> Matcher<'s, 'l> {
             if self.sentence.token(state.at).is_some_and(|token| token.kind == Kind::Possessive) {
                 out.push((state.at + 1, GLUE));
             }
+            if attempt.rule.reads && self.sentence.is_foreign(state.at) {
+                out.push((state.at + 1, FOREIGN));
+            }
             out.sort_unstable();
             out.dedup_by_key(|(end, _)| *end);
         }
@@ -248,9 +249,9 @@ impl<'s, 'l> Matcher<'s, 'l> {
     fn find(&self, node: &'l Node, at: usize) -> Vec<Hit<Slots<'l>>> {
         let empty = |end: usize, cost: u32| Hit { end, value: Vec::new(), cost };
         match node {
-            Node::Word(word) => {
-                let read = self.sentence.token(at).and_then(|token| reads(token, word));
-                read.map(|corrected| empty(at + 1, u32::from(corrected) * 10)).into_iter().collect()
+            Node::Possessive => {
+                let there = self.sentence.token(at).is_some_and(|token| token.kind == Kind::Possessive);
+                there.then(|| empty(at + 1, 0)).into_iter().collect()
             }
             Node::Concept(concept) => self
                 .sentence
@@ -326,11 +327,6 @@ impl<'s, 'l> Matcher<'s, 'l> {
         }
         places
     }
-}
-
-/// Whether a token is that word of a phrasing, and whether that takes a correction.
-fn reads(token: &Token, word: &str) -> Option<bool> {
-    if token.kind == Kind::Possessive { (word == "'s").then_some(false) } else { token.reads(word) }
 }
 
 fn doubled(slots: &Slots<'_>) -> bool {

@@ -107,10 +107,8 @@ pub struct Phrasing {
     pub elements: Vec<Node>,
     /// Whether they may stand in any order, with prepositions and the like between them.
     pub any_order: bool,
-    /// Concepts that have to occur.
-    pub concepts: Vec<usize>,
-    /// Words that have to occur.
-    pub words: Vec<String>,
+    /// Concepts without which it can't match: one of each group has to occur.
+    pub needs: Vec<Vec<usize>>,
 }
 
 /// What is refused whatever else is said.
@@ -209,6 +207,12 @@ impl Lexicon {
             let concept = lexicon.concept(&format!("role:{phrase}"), std::slice::from_ref(phrase));
             lexicon.roles.insert(concept, tag.clone());
         }
+        let said = file.rules.iter().flat_map(|entry| &entry.say).chain(file.refuse.iter().flat_map(|entry| &entry.say));
+        for word in said.chain(file.adjuncts.values()).flat_map(|text| pattern::literals(text)) {
+            if !lexicon.concepts.contains_key(&pattern::literal(&word)) {
+                lexicon.concept(&pattern::literal(&word), &[word]);
+            }
+        }
         for entry in &file.rules {
             let rule = lexicon.rule(entry, &file.adjuncts)?;
             lexicon.actions.extend(rule.say.iter().filter(|_| !rule.reads).filter_map(Phrasing::opening));
@@ -291,7 +295,7 @@ impl Lexicon {
             return Ok(Phrasing::new(self.compile(text)?));
         }
         let elements = text.split(" & ").map(|part| self.compile(part)).collect::<Result<_, _>>()?;
-        Ok(Phrasing::unordered(elements))
+        Ok(Phrasing::of(elements, true))
     }
 
     fn refusal(&self, entry: &RefusalEntry) -> Result<Refusal, String> {
@@ -304,29 +308,22 @@ impl Lexicon {
         })
     }
 
+    /// How many concepts there are.
+    pub fn size(&self) -> usize {
+        self.concepts.len()
+    }
+
     fn learn_words(&mut self, grammar: &[String]) {
         let mut words = grammar.to_vec();
         for (first, rest) in &self.phrases {
             words.push(first.clone());
             words.extend(rest.iter().flat_map(|(_, rest)| rest.clone()));
         }
-        for rule in &self.rules {
-            rule.say
-                .iter()
-                .flat_map(|phrasing| &phrasing.elements)
-                .chain(&rule.with)
-                .for_each(|node| node.words(&mut words));
-        }
         self.known = words.into_iter().collect();
         let long =
             |word: &&String| word.len() >= 4 && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
         self.correct = self.known.iter().filter(long).cloned().collect();
         self.correct.sort_unstable();
-        self.known.extend(self.refusals.iter().flat_map(|refusal| &refusal.say).flat_map(|node| {
-            let mut words = Vec::new();
-            node.words(&mut words);
-            words
-        }));
     }
 
     /// How a contraction is spelled out.
@@ -362,19 +359,17 @@ impl Lexicon {
 
 impl Phrasing {
     fn new(node: Node) -> Self {
-        let (mut concepts, mut words) = (Vec::new(), Vec::new());
-        node.needs(&mut concepts, &mut words);
         let elements = match node {
             Node::Seq(elements) => elements,
             other => vec![other],
         };
-        Self { elements, any_order: false, concepts, words }
+        Self::of(elements, false)
     }
 
-    fn unordered(elements: Vec<Node>) -> Self {
-        let (mut concepts, mut words) = (Vec::new(), Vec::new());
-        elements.iter().for_each(|node| node.needs(&mut concepts, &mut words));
-        Self { elements, any_order: true, concepts, words }
+    fn of(elements: Vec<Node>, any_order: bool) -> Self {
+        let mut needs = Vec::new();
+        elements.iter().for_each(|node| node.needs(&mut needs));
+        Self { elements, any_order, needs }
     }
 
     /// The concept with which an ordered phrasing begins.

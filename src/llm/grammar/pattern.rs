@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 /// One piece of a phrasing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Node {
-    /// A literal lower-case word.
-    Word(String),
-    /// Any phrase of a concept, by the concept's number.
+    /// `'s`.
+    Possessive,
+    /// Any phrase of a concept, by the concept's number; literal words are concepts too.
     Concept(usize),
     /// An argument.
     Slot(Slot),
@@ -45,25 +45,34 @@ pub fn compile(phrasing: &str, concepts: &BTreeMap<String, usize>) -> Result<Nod
 }
 
 impl Node {
-    /// The concepts and words without which it can't match.
-    pub fn needs(&self, concepts: &mut Vec<usize>, words: &mut Vec<String>) {
+    /// Which concepts it can't do without: one of each group has to occur.
+    pub fn needs(&self, groups: &mut Vec<Vec<usize>>) {
         match self {
-            Self::Word(word) => words.push(word.clone()),
-            Self::Concept(concept) => concepts.push(*concept),
-            Self::Seq(parts) => parts.iter().for_each(|part| part.needs(concepts, words)),
-            Self::Slot(_) | Self::Alt(_) | Self::Opt(_) => {}
+            Self::Seq(parts) => parts.iter().for_each(|part| part.needs(groups)),
+            _ => groups.extend(self.one_of()),
         }
     }
 
-    /// Every literal word in it, for the planner to know as words of the language.
-    pub fn words(&self, out: &mut Vec<String>) {
+    /// The concepts of which one has to occur; `None` where it can match without any.
+    fn one_of(&self) -> Option<Vec<usize>> {
         match self {
-            Self::Word(word) => out.push(word.clone()),
-            Self::Seq(parts) | Self::Alt(parts) => parts.iter().for_each(|part| part.words(out)),
-            Self::Opt(inner) => inner.words(out),
-            Self::Concept(_) | Self::Slot(_) => {}
+            Self::Concept(concept) => Some(vec![*concept]),
+            Self::Alt(ways) => ways.iter().map(Self::one_of).collect::<Option<Vec<_>>>().map(|ways| ways.concat()),
+            Self::Seq(parts) => parts.iter().filter_map(Self::one_of).min_by_key(Vec::len),
+            Self::Possessive | Self::Slot(_) | Self::Opt(_) => None,
         }
     }
+}
+
+/// The literal words of a phrasing, which the lexicon takes in as concepts of their own.
+pub fn literals(phrasing: &str) -> impl Iterator<Item = String> {
+    let word = |piece: &String| !piece.starts_with(['<', '{', '[', ']', '(', ')', '|', '&']) && piece != "'s";
+    pieces(phrasing).into_iter().filter(word)
+}
+
+/// What a literal word's concept is called.
+pub fn literal(word: &str) -> String {
+    format!("word:{word}")
 }
 
 /// Splits at spaces and around the brackets.
@@ -138,7 +147,11 @@ impl Reader<'_> {
                 .ok_or_else(|| format!("there are no words <{name}>"));
         }
         let Some(slot) = piece.strip_prefix('{').and_then(|piece| piece.strip_suffix('}')) else {
-            return Ok(Node::Word(piece.to_owned()));
+            if piece == "'s" {
+                return Ok(Node::Possessive);
+            }
+            let known = self.concepts.get(&literal(piece));
+            return known.map(|id| Node::Concept(*id)).ok_or_else(|| format!("`{piece}` is no word that was taken in"));
         };
         let (name, kind) = slot.split_once(':').unwrap_or((slot, slot));
         Ok(Node::Slot(Slot { name: name.to_owned(), kind: kind.to_owned() }))
@@ -154,12 +167,13 @@ mod tests {
     use super::*;
 
     fn concepts() -> BTreeMap<String, usize> {
-        BTreeMap::from([("restart".to_owned(), 0)])
+        let words = ["the", "a", "b", "c", "x"].iter().enumerate().map(|(id, word)| (literal(word), id + 1));
+        BTreeMap::from_iter(words.chain([("restart".to_owned(), 0)]))
     }
 
     #[test]
     fn phrasings_become_trees() {
-        let word = |word: &str| Node::Word(word.to_owned());
+        let word = |word: &str| Node::Concept(concepts()[&literal(word)]);
         assert_eq!(
             compile("<restart> [the] (a|b c) {x:number}", &concepts()).unwrap(),
             Node::Seq(vec![

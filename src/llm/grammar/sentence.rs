@@ -49,11 +49,30 @@ impl<'a> Sentence<'a> {
     /// Where fillers that begin at a token end, longest first.
     pub fn filler(&self, at: usize) -> Option<usize> {
         let words = self.concept(at, FILLER).filter(|phrase| !phrase.corrected).map(|phrase| phrase.end).max();
-        words.or_else(|| {
-            self.tokens
-                .get(at)
-                .filter(|token| matches!(token.kind, Kind::Comma | Kind::Stop | Kind::Question))
-                .map(|_| at + 1)
+        let passes = |token: &&Token| {
+            matches!(token.kind, Kind::Comma | Kind::Stop | Kind::Question) || self.is_adverb(token)
+        };
+        words.or_else(|| self.tokens.get(at).filter(passes).map(|_| at + 1))
+    }
+
+    /// An adverb that nobody knows (`gently`), which says nothing of what is to be done; words of time are known.
+    fn is_adverb(&self, token: &Token) -> bool {
+        token.kind == Kind::Word
+            && token.lower.len() > 5
+            && token.lower.ends_with("ly")
+            && token.meant.is_empty()
+            && !self.lexicon.knows(&token.lower)
+            && !self.vocabulary.knows(&token.lower)
+    }
+
+    /// Whether a word is none of the language, of the trade or of this inventory, and can't be the name of anything.
+    pub fn is_foreign(&self, at: usize) -> bool {
+        self.token(at).is_some_and(|token| {
+            token.kind == Kind::Word
+                && token.lower.bytes().all(|byte| byte.is_ascii_alphabetic())
+                && token.meant.is_empty()
+                && !self.lexicon.knows(&token.lower)
+                && !self.vocabulary.knows(&token.lower)
         })
     }
 
