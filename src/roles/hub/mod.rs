@@ -20,7 +20,7 @@ use crate::{
         tls::{self, TlsError},
     },
 };
-pub use artifacts::{add_artifact, list_artifacts};
+pub use artifacts::{add_artifact, list_artifacts, remove_artifact};
 use data::Data;
 use serde::{Deserialize, Serialize};
 use std::{
