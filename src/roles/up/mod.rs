@@ -10,7 +10,7 @@ mod node;
 pub mod step;
 
 use super::{
-    agent::{InstallOptions, Made},
+    agent::{InstallOptions, Made, connected},
     client,
     hub::{self, HubOptions, Place},
     membership::{Home, Standing},
@@ -216,8 +216,7 @@ fn sound(here: &Here, info: &HubInfo) -> Result<Option<u32>, Failure> {
     let home = Home::find(AgentRole::PveAgent, None);
     // Where the hub was down, the agent tries again by itself.
     let patience = if here.hub.pid.is_some() { Duration::ZERO } else { RECONNECT };
-    let connected = until(patience, || Ok(here::connected(&home)?.then_some(())))?;
-    if connected.is_none() {
+    if until(patience, || connected(&home))?.is_none() {
         return Ok(None);
     }
     install::install(&Service::of_this_executable(Role::PveAgent))?;
