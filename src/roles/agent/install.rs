@@ -163,19 +163,21 @@ fn make(home: &Home, mut pointer: Pointer, options: &InstallOptions, fresh: bool
         return Ok(Made::Installed(installed, service.service));
     }
     let joined = options.join.is_some() && refused.is_none();
-    if !joined
-        && !service.changed
-        && home.settings().ok() == before
-        && let Some(standing) = connected(home)?
-    {
-        return Ok(Made::Running(standing));
+    let sound = !joined && !service.changed && home.settings().ok() == before;
+    match connected(home)? {
+        Some(standing) if sound => Ok(Made::Running(standing)),
+        _ => restart(home, options.wait, refused),
     }
-    // A running one knows the configuration and the credential from before.
+}
+
+/// Starts it anew: a running one knows the configuration and the credential from before. One whose join string was refused
+/// shows that it is a member, or the refusal counts.
+fn restart(home: &Home, wait: u64, refused: Option<Failure>) -> Result<Made, Failure> {
     install::stop(place(home.role)).map_err(|error| not_installed(&error))?;
     home.forget_standing().map_err(|error| Failure::of("installing the agent", &error))?;
     match refused {
-        Some(refused) => finish(home, options.wait.min(MEMBER_WAIT)).map_err(|_| refused),
-        None => finish(home, options.wait),
+        Some(refused) => finish(home, wait.min(MEMBER_WAIT)).map_err(|_| refused),
+        None => finish(home, wait),
     }
 }
 
