@@ -293,21 +293,37 @@ installed_roles() {
 	done
 }
 
-remover() { # an executable that runs here: an installed one, or the one that was named or lies beside
+remover() { # makes $work/away/remotectl, where a role has lost its own: another one's, the one that was named, or that lies beside
+	make_room
+	if [ -x "$work/away/remotectl" ]; then return 0; fi
+	mkdir "$work/away"
 	for file in /opt/remotectl/versions/*/remotectl; do
 		if [ -x "$file" ] && "$file" version >/dev/null 2>&1; then
-			# It takes its own file away while it runs.
-			cp -- "$file" "$work/remover" && chmod 755 "$work/remover" && return 0
+			# A copy: it may take its own file away.
+			cp -- "$file" "$work/away/remotectl"
+			chmod 755 "$work/away/remotectl"
+			return 0
 		fi
 	done
 	if [ -z "$source" ]; then source=$(beside) || exit 1; fi
 	prepare
-	cp -- "$executable" "$work/remover"
+	cp -- "$executable" "$work/away/remotectl"
+}
+
+take_away() { # role, and what more is said to its own executable
+	one=$1
+	shift
+	if [ -x "/opt/remotectl/$one" ]; then
+		"/opt/remotectl/$one" uninstall "$@"
+	else
+		remover
+		"$work/away/remotectl" "$one" uninstall "$@"
+	fi
 }
 
 uninstall_role() { # role
 	if [ -n "$(supervisor)" ]; then
-		if [ "$purge" = yes ]; then "$work/remover" "$1" uninstall --purge; else "$work/remover" "$1" uninstall; fi
+		if [ "$purge" = yes ]; then take_away "$1" --purge; else take_away "$1"; fi
 		return
 	fi
 	# Without an init system there was no service.
@@ -369,11 +385,7 @@ uninstall() {
 		if [ "$client" = yes ]; then echo "would remove $home and the command"; fi
 		return
 	fi
-	if [ -n "$roles" ]; then
-		make_room
-		remover
-	fi
-	for one in $roles; do uninstall_role "$one"; done
+	for role in $roles; do uninstall_role "$role"; done
 	if [ "$client" = yes ] && there "$home"; then uninstall_client; fi
 }
 

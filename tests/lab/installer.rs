@@ -61,7 +61,8 @@ fn exec(container: &Container, argv: &[&str]) -> Output {
 
 fn install(container: &Container, arguments: &[&str]) -> Output {
     let script = format!("{FOLDER}/install.sh");
-    exec(container, &[&["env", "TMPDIR=/run", "sh", script.as_str()], arguments].concat())
+    let temporary: &[&str] = if container.definition.read_only { &["env", "TMPDIR=/run"] } else { &[] };
+    exec(container, &[temporary, &["sh", script.as_str()], arguments].concat())
 }
 
 fn succeed(output: &Output) -> String {
@@ -115,6 +116,8 @@ pub fn each_init_system_gets_its_service() {
         wait_until("it is a member still", PATIENCE, online);
     }
     let openrc = lab.container(103);
+    let noexec = exec(&openrc, &["env", "TMPDIR=/run", "sh", &format!("{FOLDER}/install.sh")]);
+    assert!(complain(&noexec).contains("TMPDIR=/root"), "OpenRC lets nothing run in /run");
     assert!(openrc.exec(["rc-service", "remotectl-agent", "status"]).status.success());
     assert!(openrc.exec(["rm", "-r", "/etc/init.d/remotectl-agent", "/opt/remotectl/versions"]).status.success());
     succeed(&install(&openrc, &["--role", "agent"]));

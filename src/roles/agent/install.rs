@@ -139,10 +139,11 @@ fn make(home: &Home, mut pointer: Pointer, options: &InstallOptions, fresh: bool
         home.configure(&Settings { hub: pointer.to_string(), generation: 1 })?;
     }
     if options.no_service {
-        if let Some(token) = token {
-            join(home, token)?;
-        }
-        return Ok(Made::Joined(key.public().agent_id()));
+        let refused = token.and_then(|token| join(home, token).err());
+        return match refused {
+            Some(failure) if fresh || failure.exit != Exit::Denied || connected(home)?.is_none() => Err(failure),
+            _ => Ok(Made::Joined(key.public().agent_id())),
+        };
     }
     let service =
         install::install(&Service::of_this_executable(place(home.role))).map_err(|error| not_installed(&error))?;
@@ -162,18 +163,21 @@ fn make(home: &Home, mut pointer: Pointer, options: &InstallOptions, fresh: bool
         return Ok(Made::Installed(installed, service.service));
     }
     let joined = options.join.is_some() && refused.is_none();
-    if !joined && !service.changed && home.settings().ok() == before {
-        let connected = |standing: &Standing| clock::unix_seconds() - standing.connected_at <= OFFLINE_AFTER;
-        if let Some(standing) = home.standing()?.filter(connected) {
-            return Ok(Made::Running(standing));
-        }
+    let sound = !joined && !service.changed && home.settings().ok() == before;
+    match connected(home)? {
+        Some(standing) if sound => Ok(Made::Running(standing)),
+        _ => restart(home, options.wait, refused),
     }
-    // A running one knows the configuration and the credential from before.
+}
+
+/// Starts it anew: a running one knows the configuration and the credential from before. One whose join string was refused
+/// shows that it is a member, or the refusal counts.
+fn restart(home: &Home, wait: u64, refused: Option<Failure>) -> Result<Made, Failure> {
     install::stop(place(home.role)).map_err(|error| not_installed(&error))?;
     home.forget_standing().map_err(|error| Failure::of("installing the agent", &error))?;
     match refused {
-        Some(refused) => finish(home, options.wait.min(MEMBER_WAIT)).map_err(|_| refused),
-        None => finish(home, options.wait),
+        Some(refused) => finish(home, wait.min(MEMBER_WAIT)).map_err(|_| refused),
+        None => finish(home, wait),
     }
 }
 
@@ -198,6 +202,12 @@ fn join(home: &Home, token: String) -> Result<(), Failure> {
         attestation: None,
     };
     link.join(&request).map(|_| ()).map_err(|error| not_joined(home.role, &error))
+}
+
+/// The running agent, if the hub has answered it lately.
+pub fn connected(home: &Home) -> Result<Option<Standing>, Failure> {
+    let now = clock::unix_seconds();
+    Ok(home.standing()?.filter(|standing| now - standing.connected_at <= OFFLINE_AFTER))
 }
 
 fn finish(home: &Home, wait: u64) -> Result<Made, Failure> {

@@ -2,10 +2,9 @@
 
 use crate::{
     host::install::{self, Parts, Role},
-    link::{OFFLINE_AFTER, join::Pointer, wire::AgentRole},
+    link::{join::Pointer, wire::AgentRole},
     model::Failure,
     roles::{hub::Place, membership::Home},
-    sys::clock,
 };
 
 /// What there is.
@@ -50,12 +49,6 @@ impl Here {
         );
         Err(failure.help("if that hub is no more: `remotectl pve-agent uninstall --purge`, then `remotectl up`"))
     }
-}
-
-/// Whether the running pve-agent has had an answer of its hub lately.
-pub fn connected(home: &Home) -> Result<bool, Failure> {
-    let now = clock::unix_seconds();
-    Ok(home.standing()?.is_some_and(|standing| now - standing.connected_at <= OFFLINE_AFTER))
 }
 
 #[cfg(test)]
