@@ -16,7 +16,8 @@ LAB_EXE := $(abspath $(TARGET_DIR))/$(STATIC)/dev-release/remotectl
 # What benches measure; `make dist bench BENCH_EXE=dist/remotectl-x86_64-unknown-linux-musl` measures what is shipped.
 BENCH_EXE ?= $(LAB_EXE)
 
-.PHONY: help check test lab bench dist dist-check static demo fmt
+.PHONY: dist-check
+.PHONY: help check test lab bench dist static demo fmt
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
