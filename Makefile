@@ -16,7 +16,6 @@ LAB_EXE := $(abspath $(TARGET_DIR))/$(STATIC)/dev-release/remotectl
 # What benches measure; `make dist bench BENCH_EXE=dist/remotectl-x86_64-unknown-linux-musl` measures what is shipped.
 BENCH_EXE ?= $(LAB_EXE)
 
-.PHONY: dist-check
 .PHONY: help check test lab bench dist static demo fmt
 
 help:
@@ -46,6 +45,7 @@ bench: static ## speed and memory, as ratios in one run: prints a table, writes 
 dist: ## what is shipped, in dist/: static, small, checked; for x86_64 and, where its tools are, aarch64
 	scripts/dist
 
+.PHONY: dist-check
 dist-check: dist ## builds the commit again elsewhere: the same bytes
 	scripts/reproducible
 
