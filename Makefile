@@ -52,12 +52,14 @@ lab: static ## the tests with real containers, nodes and sshd (root on Debian)
 
 bench: static ## speed and memory, as ratios in one run: prints a table, writes bench.json
 	scripts/need-sshd
-	REMOTECTL_BENCH_TOOLS=$$(scripts/need-rivals) REMOTECTL_BENCH_EXE=$(abspath $(BENCH_EXE)) \
+	REMOTECTL_BENCH_TOOLS=$$(scripts/need-rivals) REMOTECTL_BENCH_DEPLOY=$$(scripts/deploy-time $(abspath $(BENCH_EXE))) \
+		REMOTECTL_BENCH_EXE=$(abspath $(BENCH_EXE)) \
 		$(CARGO) bench --locked --profile dev-release --target $(STATIC) --bench promises
 
 dist: ## what is shipped, in dist/: static, small, checked; for x86_64 and, where its tools are, aarch64
 	scripts/dist
 
+.PHONY: dist-check
 dist-check: dist ## builds the commit again elsewhere: the same bytes
 	scripts/reproducible
 

@@ -42,9 +42,12 @@ fn main() {
     let fleet = Fleet::start(&exe, place.path());
     start_up(&exe, &fleet, &mut report);
     one_machine(&fleet, ssh.as_ref(), ansible.as_ref(), salt.as_ref(), &mut report);
-    many_machines(&fleet, ssh.as_ref(), ansible.as_ref(), &mut report);
+    many_machines(&exe, &fleet, ssh.as_ref(), ansible.as_ref(), &mut report);
     polls::measure(&exe, place.path(), &mut report);
     plans::measure(&mut report);
+    if let Some(took) = report.optional("the deployment", deployment()) {
+        report.milliseconds("deployment", "from the sentence to an answer", took);
+    }
     report.bytes("size", "executable", std::fs::metadata(&exe).unwrap().len());
     report.print();
     let out = std::env::var_os("REMOTECTL_BENCH_OUT").map_or_else(|| PathBuf::from("bench.json"), PathBuf::from);
@@ -78,8 +81,8 @@ fn one_machine(fleet: &Fleet, ssh: Option<&Ssh>, ansible: Option<&Ansible>, salt
 }
 
 /// One command on many machines, and what the hub needs for each of them while they idle.
-fn many_machines(fleet: &Fleet, ssh: Option<&Ssh>, ansible: Option<&Ansible>, report: &mut Report) {
-    let mut swarm = swarm::Swarm::new(fleet.root("hub"));
+fn many_machines(exe: &Path, fleet: &Fleet, ssh: Option<&Ssh>, ansible: Option<&Ansible>, report: &mut Report) {
+    let mut swarm = swarm::Swarm::new(exe, &fleet.root("hub"));
     let mut idle = Vec::new();
     for count in MANY {
         swarm.grow_to(count);
@@ -100,6 +103,14 @@ fn many_machines(fleet: &Fleet, ssh: Option<&Ssh>, ansible: Option<&Ansible>, re
         let each = most.saturating_sub(least) / (many - few) as u64;
         report.kib("hub, each further idle agent", each);
     }
+}
+
+/// What scripts/deploy-time has found out, in milliseconds: `845.2ms` or `1.2s`.
+fn deployment() -> Result<f64, String> {
+    let said = std::env::var("REMOTECTL_BENCH_DEPLOY").unwrap_or_default();
+    let (number, factor) = said.strip_suffix("ms").map_or((said.trim_end_matches('s'), 1e3), |number| (number, 1.0));
+    let number: f64 = number.parse().map_err(|_| "there is no lab (`make lab` says why)".to_owned())?;
+    Ok(number * factor)
 }
 
 /// Whether a program ends well; its output is nobody's.

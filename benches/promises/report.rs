@@ -74,6 +74,11 @@ impl Report {
         self.figures.push(json!({"section": "memory", "name": name, "kib": kib}));
     }
 
+    /// A time that was measured once.
+    pub fn milliseconds(&mut self, section: &str, name: &str, took: f64) {
+        self.figures.push(json!({"section": section, "name": name, "ms": took}));
+    }
+
     /// A number of bytes.
     pub fn bytes(&mut self, section: &str, name: &str, bytes: u64) {
         self.figures.push(json!({"section": section, "name": name, "bytes": bytes}));
@@ -84,20 +89,25 @@ impl Report {
         found.map_err(|why| self.left_out.push(format!("{what}: {why}"))).ok()
     }
 
+    /// Prints a table, section by section.
     pub fn print(&self) {
-        let mut section = "";
+        let mut sections: Vec<&Value> = Vec::new();
         for row in &self.figures {
-            let (of, name) = (row["section"].as_str().unwrap(), row["name"].as_str().unwrap());
-            if of != section {
-                println!("\n{of}");
-                section = of;
+            if !sections.contains(&&row["section"]) {
+                sections.push(&row["section"]);
             }
-            println!("  {name:<34} {}", figures(row));
+        }
+        for section in sections {
+            println!("\n{}", section.as_str().unwrap());
+            for row in self.figures.iter().filter(|row| row["section"] == *section) {
+                println!("  {:<34} {}", row["name"].as_str().unwrap(), figures(row));
+            }
         }
         println!();
         self.left_out.iter().for_each(|what| println!("left out: {what}"));
     }
 
+    /// Writes all of it as JSON.
     pub fn write(&self, path: &Path) {
         let report = json!({"figures": self.figures, "left_out": self.left_out});
         fs::write(path, serde_json::to_string_pretty(&report).unwrap()).unwrap();
@@ -109,6 +119,9 @@ fn figures(row: &Value) -> String {
     let number = |key: &str| row[key].as_f64();
     if let (Some(median), Some(p95), Some(ratio)) = (number("median_ms"), number("p95_ms"), number("ratio")) {
         return format!("{median:>9.2} ms   p95 {p95:>9.2} ms   × {ratio:<7.2} ({} rounds)", row["rounds"]);
+    }
+    if let Some(took) = number("ms") {
+        return format!("{took:>9.2} ms");
     }
     if let Some(bytes) = number("bytes") {
         return format!("{:>9.2} MB", bytes / 1e6);

@@ -1,27 +1,26 @@
-//! Many agents in this process: the product's own link, runtime and operations, without the hundred processes.
+//! Many agents of one hub: the real executable as so many processes, which share its pages; each has a home and a name of
+//! its own, and is made known to the hub by the product's own link. (In one process they would wait for one allocator.)
 
+use crate::fleet::spawn;
 use remotectl::{
-    host::{self, Task},
     link::{
         PROTOCOL,
-        envelope::{Command, Party, Work},
         join::Pointer,
-        journal::Journal,
         keys::SigningKey,
-        runtime::{Link, Runtime, Worker},
-        wire::{AgentRole, JoinRequest, Told},
+        runtime::Link,
+        wire::{AgentRole, JoinRequest},
     },
-    model::{Outcome, messages::JoinToken, outcome::Report},
+    model::messages::JoinToken,
     sys::{
-        cancel::Cancel,
         clock::Clock,
         http::{Endpoint, Http},
     },
 };
 use std::{
+    fs,
     path::{Path, PathBuf},
+    process::Child,
     sync::Arc,
-    thread,
     time::Duration,
 };
 
@@ -29,25 +28,25 @@ const TIME: Duration = Duration::from_secs(30);
 
 /// Agents of one hub; they end when it is dropped.
 pub struct Swarm {
-    hub: PathBuf,
+    exe: PathBuf,
     api: Http,
-    agents: Vec<Cancel>,
+    agents: Vec<Child>,
     place: tempfile::TempDir,
 }
 
 impl Swarm {
     /// None yet; `hub` is that hub's root.
-    pub fn new(hub: PathBuf) -> Self {
+    pub fn new(exe: &Path, hub: &Path) -> Self {
         let api = Http::new(&Endpoint::Unix(hub.join("run/hub.sock"))).unwrap();
-        Self { hub, api, agents: Vec::new(), place: tempfile::tempdir().unwrap() }
+        Self { exe: exe.to_owned(), api, agents: Vec::new(), place: tempfile::tempdir().unwrap() }
     }
 
-    /// Joins further agents, until there are so many.
+    /// Joins and starts further agents, until there are so many.
     pub fn grow_to(&mut self, count: usize) {
         for number in self.agents.len()..count {
-            let place = self.place.path().join(number.to_string());
-            std::fs::create_dir(&place).unwrap();
-            self.agents.push(join(self.token(), number, &place));
+            let home = format!("m{number}");
+            join(self.token(), number, &self.place.path().join(&home));
+            self.agents.push(spawn(&self.exe, self.place.path(), &home, &["agent", "run"]));
         }
     }
 
@@ -59,7 +58,7 @@ impl Swarm {
     fn token(&self) -> Pointer {
         let headers = [("content-type", "application/json")];
         let reply = self.api.send("POST", "/api/v1/join-tokens", &headers, br#"{"role":"agent"}"#, TIME).unwrap();
-        assert!(reply.success(), "{} at {}", reply.status, self.hub.display());
+        assert!(reply.success(), "{}", String::from_utf8_lossy(&reply.body));
         let token: JoinToken = serde_json::from_slice(&reply.body).unwrap();
         token.join_string.parse().unwrap()
     }
@@ -67,7 +66,10 @@ impl Swarm {
 
 impl Drop for Swarm {
     fn drop(&mut self) {
-        self.agents.iter().for_each(Cancel::fire);
+        for agent in &mut self.agents {
+            agent.kill().ok();
+            agent.wait().ok();
+        }
     }
 }
 
@@ -75,10 +77,13 @@ fn name(number: usize) -> String {
     format!("host/m{number}")
 }
 
-fn join(mut pointer: Pointer, number: usize, place: &Path) -> Cancel {
+/// What `agent install` does, under a name that is not this machine's.
+fn join(mut pointer: Pointer, number: usize, home: &Path) {
     let token = pointer.token.take();
-    let key = Arc::new(SigningKey::load_or_make(&place.join("key")).unwrap());
-    let party = Party { hub: pointer.hub.clone(), key: pointer.key, agent: key.public().agent_id(), generation: 1 };
+    for directory in ["etc", "lib/agent"] {
+        fs::create_dir_all(home.join(directory)).unwrap();
+    }
+    let key = Arc::new(SigningKey::load_or_make(&home.join("lib/agent/key")).unwrap());
     let link = Link::new(&pointer, Arc::clone(&key), 1, Clock::new()).unwrap();
     let request = JoinRequest {
         protocol: PROTOCOL,
@@ -90,37 +95,5 @@ fn join(mut pointer: Pointer, number: usize, place: &Path) -> Cancel {
         attestation: None,
     };
     link.join(&request).unwrap();
-    let journal = Journal::open(&place.join("journal")).unwrap();
-    let stop = Cancel::new();
-    let stopping = stop.clone();
-    thread::spawn(move || Runtime::run(link, party, journal, Arc::new(Silent), &stopping));
-    stop
-}
-
-/// Does what the agent does, and has no news: a hundred of these share one machine.
-struct Silent;
-
-impl Worker for Silent {
-    fn perform(&self, command: &Command, report: &dyn Report, cancel: &Cancel) -> Outcome {
-        match &command.work {
-            Work::Perform { op } => host::perform(
-                op,
-                &host::Machine::here(),
-                &Task { report, cancel: cancel.clone(), timeout: Duration::from_secs(command.timeout) },
-            ),
-            _ => Outcome::rejected("not in this bench"),
-        }
-    }
-
-    fn news(&self) -> Vec<Told> {
-        Vec::new()
-    }
-
-    fn news_every(&self) -> Duration {
-        Duration::from_mins(1)
-    }
-
-    fn capabilities(&self) -> Vec<String> {
-        vec!["exec.run".to_owned()]
-    }
+    fs::write(home.join("etc/agent.toml"), format!("hub = \"{pointer}\"\n")).unwrap();
 }

@@ -135,13 +135,13 @@ impl Http {
             }
         };
         let config = Config::builder()
+            .input_buffer_size(BUFFER)
+            .output_buffer_size(BUFFER)
             .http_status_as_error(false)
             .max_redirects(0)
             .proxy(None)
             .max_idle_connections_per_host(4)
             .max_idle_age(Duration::from_secs(50))
-            .input_buffer_size(BUFFER)
-            .output_buffer_size(BUFFER)
             .user_agent(format!("remotectl/{}", crate::model::version::version()))
             .build();
         Ok(Self { agent: Agent::with_parts(config, connector, NoResolver), base })
