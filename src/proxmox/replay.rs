@@ -7,6 +7,7 @@ use super::{
     form::Form,
     inventory::{Known, inventory},
     perform::perform,
+    requests::Call,
     upid::Upid,
     wire::{Request, Response, Wire},
 };
@@ -71,8 +72,8 @@ impl Replay {
 }
 
 impl Wire for Replay {
-    fn exchange(&self, request: &Request, authorization: &str) -> Result<Response, HttpError> {
-        assert!(authorization.starts_with("PVEAPIToken="));
+    fn exchange(&self, request: &Request, who: &[(&str, &str)]) -> Result<Response, HttpError> {
+        assert!(matches!(who, [("authorization", token)] if token.starts_with("PVEAPIToken=")));
         let mut recorded = self.0.lock().unwrap();
         let bare = |path: &str| path.split('?').next().unwrap_or_default().to_owned();
         let same = |one: &Recorded, exact: bool| {
@@ -142,7 +143,7 @@ fn what_is_so_already_is_said_and_not_done() {
 
 #[test]
 fn a_start_that_is_answered_200_and_fails_as_a_task_is_a_failure() {
-    let names = ["lxc.status.locked", "lxc.start.locked", "lxc.start.locked.task.status", "lxc.start.locked.task.log"];
+    let names = ["lxc.status.stopped", "lxc.start.locked", "lxc.start.locked.task.status", "lxc.start.locked.task.log"];
     let outcome = run(&Op::GuestStart {}, "ct/101", &names);
     assert_eq!(
         (outcome.ending, outcome.summary.as_str()),
@@ -245,7 +246,8 @@ fn a_cancelled_operation_does_not_wait() {
 
 #[test]
 fn errors_are_typed_and_said_once() {
-    let refused = |name: &str, path: &str| client(&[name]).get::<Value>(path, &Form::new()).unwrap_err();
+    let refused =
+        |name: &str, path: &str| client(&[name]).ask::<Value>(&Call::stranger("GET", path, Form::new())).unwrap_err();
     let error = refused("version.no-ticket", "/version");
     assert_eq!((error.status(), error.to_string().as_str()), (Some(401), "GET /version: No ticket (HTTP 401)"));
     assert!(error.help().contains("pve-agent install"));
@@ -254,10 +256,15 @@ fn errors_are_typed_and_said_once() {
     let error = refused("token.privsep-no-rights", "/nodes/pve1/status");
     assert_eq!((error.status(), error.reason()), (Some(403), "Permission check failed (/nodes/pve1, Sys.Audit)"));
     let form = Form::new().with("vmid", "abc").with("memory", "lots").with("nosuch", 1).with("swap", -1);
-    let error = client(&["param.several-errors"]).post::<Value>("/nodes/pve1/lxc", &form).unwrap_err();
+    let error =
+        client(&["param.several-errors"]).ask::<Value>(&Call::stranger("POST", "/nodes/pve1/lxc", form)).unwrap_err();
     let ApiError::Refused { parameters, .. } = &error else { panic!("{error}") };
     assert_eq!(parameters["vmid"], "type check ('integer') failed - got 'abc'");
-    let error = client(&["agent.exec.nonexistent"]).post::<Value>("/nodes/pve1/qemu/100/agent/exec", &Form::new());
+    let error = client(&["agent.exec.nonexistent"]).ask::<Value>(&Call::stranger(
+        "POST",
+        "/nodes/pve1/qemu/100/agent/exec",
+        Form::new(),
+    ));
     assert!(matches!(error, Err(ApiError::Refused { status: 596, .. })) || error.is_err());
 }
 
@@ -310,11 +317,11 @@ fn a_guest_that_has_not_been_reported_yet_is_unknown_and_keeps_its_place() {
 struct Lenient(Replay);
 
 impl Wire for Lenient {
-    fn exchange(&self, request: &Request, authorization: &str) -> Result<Response, HttpError> {
+    fn exchange(&self, request: &Request, who: &[(&str, &str)]) -> Result<Response, HttpError> {
         let bare = request.path.split('?').next().unwrap_or_default();
         let known = self.0.0.lock().unwrap().iter().any(|one| one.path.split('?').next() == Some(bare));
         if known {
-            return self.0.exchange(request, authorization);
+            return self.0.exchange(request, who);
         }
         Ok(Response { status: 500, reason: "not recorded".into(), body: Vec::new() })
     }

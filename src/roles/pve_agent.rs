@@ -202,7 +202,9 @@ impl Worker for PveWorker {
     }
 
     fn capabilities(&self) -> Vec<String> {
-        Op::ALL.iter().map(|(name, _)| (*name).to_owned()).collect()
+        // Beside what Proxmox does: what is done in a guest once, on the node's own host, and putting agents into guests.
+        let can = |name: &str| proxmox::can(name) || host::can(name) || matches!(name, "agent.deploy" | "agent.remove");
+        Op::ALL.iter().map(|(name, _)| *name).filter(|name| can(name)).map(str::to_owned).collect()
     }
 }
 
