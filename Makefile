@@ -16,7 +16,7 @@ export RUSTFLAGS += -C target-feature=+crt-static
 endif
 LAB_EXE := $(abspath $(TARGET_DIR))/$(STATIC)/dev-release/remotectl
 
-.PHONY: help check test lab bench dist static demo fmt
+.PHONY: help check test lab fakepve bench dist static demo fmt
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -26,7 +26,7 @@ check: ## formatting, clippy, quick tests
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	$(CARGO) $(RUNNER) --locked --lib --bins --test floors --test catalogue --test cli --test nl --test protocol --test hostile --test simulator --test install_sh
 
-test: check lab ## everything that this machine can run
+test: check lab fakepve ## everything that this machine can run
 
 static: ## the static executable, optimised, for the lab and for benches
 	scripts/need-musl
@@ -34,6 +34,14 @@ static: ## the static executable, optimised, for the lab and for benches
 
 lab: static ## the tests with real containers, nodes and sshd (root on Debian)
 	REMOTECTL_LAB_EXE=$(LAB_EXE) $(CARGO) test --locked --test lab -- --test-threads=1
+
+# An independent simulator of the Proxmox API, from PyPI, in a venv of its own.
+FAKEPVE_VERSION := 0.5.0
+FAKEPVE := $(abspath $(TARGET_DIR))/fakepve-$(FAKEPVE_VERSION)
+
+fakepve: ## the Proxmox client against an independent simulator (python3 and PyPI)
+	@scripts/need-fakepve $(FAKEPVE) $(FAKEPVE_VERSION)
+	REMOTECTL_FAKEPVE=$(FAKEPVE)/bin/fakepve $(CARGO) test --locked --test fakepve
 
 bench: static ## speed, as ratios in one run: prints a table, writes bench.json
 	scripts/need-sshd

@@ -18,7 +18,8 @@ use serde_json::json;
 /// One backup, as listed.
 #[derive(Debug, Clone, Serialize)]
 struct Backup {
-    backup: String,
+    #[serde(rename = "backup")]
+    volume: String,
     taken: u64,
     size: u64,
     notes: String,
@@ -32,7 +33,7 @@ pub(super) fn back_up(mut guest: Guest, named: Option<&str>, task: &Task) -> Res
     guest.unlocked(task)?;
     let before = all(&guest)?;
     let upid = guest.carry_out("backup", &storage::back_up(&guest.place(), &storage.storage), task)?;
-    let new = all(&guest)?.into_iter().find(|now| !before.iter().any(|old| old.backup == now.backup));
+    let new = all(&guest)?.into_iter().find(|now| !before.iter().any(|old| old.volume == now.volume));
     let Some(new) = new else {
         let outcome = Outcome::failure(format!("Proxmox's task succeeded, but {} has no new backup", storage.storage));
         return Err(told(outcome.with_help(format!("`remotectl run guest.backups {}` lists them", guest.target()))));
@@ -67,7 +68,7 @@ pub(super) fn restore(
     let there = all(&guest)?;
     let found = match backup {
         "newest" | "latest" => there.first(),
-        named => there.iter().find(|one| one.backup == named || space::file(&one.backup) == named),
+        named => there.iter().find(|one| one.volume == named || space::file(&one.volume) == named),
     };
     let Some(found) = found else {
         let help = format!("`remotectl run guest.backups {}` lists them", guest.target());
@@ -77,10 +78,10 @@ pub(super) fn restore(
     if let Some(name) = storage {
         space::storage(guest.client, &guest.node, content, Some(name), 0)?;
     }
-    task.report.progress(&format!("from {}", found.backup));
+    task.report.progress(&format!("from {}", found.volume));
     match newid {
-        Some(newid) if newid != u64::from(guest.vmid) => aside(&guest, &found.backup, storage, newid, task),
-        _ => over(guest, &found.backup.clone(), storage, task),
+        Some(newid) if newid != u64::from(guest.vmid) => aside(&guest, &found.volume, storage, newid, task),
+        _ => over(guest, &found.volume.clone(), storage, task),
     }
 }
 
@@ -119,7 +120,7 @@ fn all(guest: &Guest) -> Result<Vec<Backup>, Failed> {
     there.sort_by(|one, other| other.ctime.cmp(&one.ctime).then_with(|| other.volid.cmp(&one.volid)));
     there.dedup_by(|one, other| one.volid == other.volid);
     let backup = |volume: Volume| Backup {
-        backup: volume.volid,
+        volume: volume.volid,
         taken: volume.ctime,
         size: volume.size,
         notes: one_line(&volume.notes, 120),

@@ -117,21 +117,21 @@ fn send_away(
 fn account(node: &str, moved: &[Moved], stayed: &[Stayed], cancelled: bool) -> Outcome {
     let templates = stayed.iter().filter(|guest| guest.why.starts_with("a template")).count();
     let stuck: Vec<&Stayed> = stayed.iter().filter(|guest| !guest.why.starts_with("a template")).collect();
-    let mut summary = match moved.len() {
+    let mut parts = vec![match moved.len() {
         0 if stuck.is_empty() => format!("nothing was left to move off {node}"),
         1 => "1 guest moved".to_owned(),
         count => format!("{count} guests moved"),
-    };
+    }];
     if templates > 0 {
-        summary += &format!(", {templates} templates stay");
+        parts.push(format!("{templates} templates stay"));
     }
     if !stuck.is_empty() {
         let list: Vec<String> =
             stuck.iter().map(|guest| format!("{} {} ({})", guest.target, guest.name, guest.why)).collect();
-        summary += &format!("; still on {node}: {}", list.join("; "));
+        parts.push(format!("still on {node}: {}", list.join(", ")));
     }
     let data = serde_json::json!({"node": node, "moved": moved, "stayed": stayed});
-    let outcome = Outcome::success(one_line(&summary, 1_000)).with_data(data);
+    let outcome = Outcome::success(one_line(&parts.join("; "), 1_000)).with_data(data);
     let targets: Vec<String> = moved.iter().map(|guest| guest.target.to_string()).collect();
     let back = format!("`remotectl run guest.migrate {} node={node}` brings them back", targets.join(","));
     match (stuck.is_empty(), moved.is_empty()) {

@@ -91,7 +91,8 @@ impl<'a> Guest<'a> {
             return Err(told(outcome.with_help(format!("name it `{other}`"))));
         }
         let mut guest = Self { client, kind, vmid, node: line.node, before: Current::default() };
-        guest.before = guest.current()?;
+        // Between the listing and this look it may have gone elsewhere.
+        guest.before = guest.current().map_err(|error| guest.refused("looking at it", error))?;
         Ok(guest)
     }
 

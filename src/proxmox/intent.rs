@@ -61,10 +61,9 @@ impl<'a> Intent<'a> {
             let mut new = found.into_iter().filter(|upid| !client.remembers(upid));
             match (new.next(), new.next()) {
                 (Some(only), None) => return Some(only),
-                // Two of ours that can't be told apart: nobody knows which.
-                (Some(_), Some(_)) => return None,
                 (None, _) if pace.wait() == Wait::Again => {}
-                (None, _) => return None,
+                // None in all that time, or two of ours that can't be told apart: nobody knows.
+                _ => return None,
             }
         }
     }

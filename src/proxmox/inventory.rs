@@ -368,7 +368,6 @@ mod tests {
         assert_eq!((refreshed.guests.len(), refreshed.guests[7].addresses.join(" ")), (5_000, "10.0.0.5".into()));
         assert_eq!(*asked.lock().unwrap(), 5_000, "none is read again");
         assert!(took < Duration::from_secs(1), "a refresh took {took:?}");
-        println!("5,000 guests refreshed in {took:?}");
         // Once they are old they are read again, a few at a time.
         known.details.values_mut().for_each(|details| details.read -= FRESH);
         inventory(&client, &mut known).unwrap();

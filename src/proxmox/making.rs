@@ -31,6 +31,8 @@ const MACHINE: (u64, u64, u64) = (2_048, 32, 2);
 #[derive(Deserialize)]
 struct Bridge {
     iface: String,
+    #[serde(rename = "type", default)]
+    kind: String,
     #[serde(default, deserialize_with = "super::lenient::flag")]
     active: bool,
 }
@@ -202,6 +204,7 @@ fn version_key(name: &str) -> Vec<(u64, String)> {
 /// The bridge for a new guest: the first that is up.
 fn bridge(client: &Client, node: &str) -> Result<String, Failed> {
     let mut there: Vec<Bridge> = client.ask(&cluster::bridges(node))?;
+    there.retain(|one| matches!(one.kind.as_str(), "bridge" | "OVSBridge" | "vnet"));
     there.sort_by(|one, other| (!one.active, &one.iface).cmp(&(!other.active, &other.iface)));
     let first = there.into_iter().next().map(|bridge| bridge.iface);
     first.ok_or_else(|| {

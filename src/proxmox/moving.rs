@@ -175,7 +175,7 @@ pub(super) fn arrived(guest: &Guest, to: &str, task: &Task) -> Result<Current, F
 /// The guest wherever it is; between two nodes it may be on neither for a moment.
 fn find<'a>(client: &'a Client, guest: &Guest) -> Result<Guest<'a>, Failed> {
     match Guest::find(client, guest.kind, guest.vmid) {
-        Err(Failed::Api(error)) if error.reason().contains("does not exist") => Ok(Guest {
+        Err(Failed::Gone(_)) => Ok(Guest {
             client,
             kind: guest.kind,
             vmid: guest.vmid,

@@ -42,20 +42,14 @@ pub fn perform(client: &Client, op: &Op, target: &Target, task: &Task) -> Outcom
 }
 
 fn on_guest(client: &Client, op: &Op, kind: GuestKind, vmid: Vmid, task: &Task) -> Result<Outcome, Failed> {
-    let guest = Guest::find(client, kind, vmid)?;
-    let node = guest.node.clone();
-    match with_guest(guest, op, task) {
-        // It went elsewhere between the look and the request. That is no failure of ours: once more, over there.
-        Err(Failed::Gone(outcome)) => {
-            let guest = Guest::find(client, kind, vmid)?;
-            if guest.node == node {
-                return Err(Failed::Gone(outcome));
-            }
-            task.report.progress(&format!("it has moved to {}", guest.node));
-            with_guest(guest, op, task)
-        }
-        done => done,
+    let done = Guest::find(client, kind, vmid).and_then(|guest| with_guest(guest, op, task));
+    if !matches!(done, Err(Failed::Gone(_))) {
+        return done;
     }
+    // It went elsewhere between a look and a request. Nothing was done, so that it is done over there, once.
+    let guest = Guest::find(client, kind, vmid)?;
+    task.report.progress(&format!("it is on {} now", guest.node));
+    with_guest(guest, op, task)
 }
 
 fn with_guest(guest: Guest, op: &Op, task: &Task) -> Result<Outcome, Failed> {

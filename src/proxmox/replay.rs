@@ -217,6 +217,76 @@ fn under_ha_the_state_is_followed_and_not_the_request() {
 }
 
 #[test]
+fn a_machine_is_paused_and_goes_on() {
+    let names = [
+        "qemu.status.running",
+        "qemu.status.paused",
+        "qemu.suspend",
+        "qemu.suspend.task.status",
+        "qemu.suspend.task.log",
+    ];
+    assert_eq!(run(&Op::GuestSuspend {}, "vm/100", &names).summary, "paused");
+    let names =
+        ["qemu.status.paused", "qemu.status.running", "qemu.resume", "qemu.resume.task.status", "qemu.resume.task.log"];
+    assert!(run(&Op::GuestResume {}, "vm/100", &names).summary.starts_with("running since"));
+    assert_eq!(run(&Op::GuestSuspend {}, "vm/100", &["qemu.status.paused"]).summary, "was already paused");
+}
+
+#[test]
+fn a_container_that_can_not_be_suspended_is_told() {
+    let names = ["lxc.status.running", "lxc.suspend", "lxc.suspend.task.status", "lxc.suspend.task.log"];
+    let outcome = run(&Op::GuestSuspend {}, "ct/101", &names);
+    assert_eq!(outcome.ending, Ending::Failed);
+    let wanted =
+        "suspend of ct/101 web failed in Proxmox: command 'lxc-checkpoint -n 101 -s -D /var/lib/vz/dump' failed";
+    assert!(outcome.summary.starts_with(wanted), "{}", outcome.summary);
+}
+
+#[test]
+fn snapshots_are_listed_gone_back_to_and_deleted() {
+    let listed = |names: &[&str], target: &str| run(&Op::GuestSnapshots {}, target, names).summary;
+    assert_eq!(listed(&["lxc.status.after-rollback", "lxc.snapshot.list.empty"], "ct/103"), "no snapshots");
+    assert_eq!(listed(&["lxc.status.after-rollback", "lxc.snapshot.list"], "ct/103"), "1 snapshot: before");
+    assert_eq!(listed(&["qemu.status.running", "qemu.snapshot.list"], "vm/100"), "2 snapshots, the newest: withram");
+    let names = [
+        "lxc.status.after-rollback",
+        "lxc.snapshot.list-2",
+        "lxc.snapshot.rollback",
+        "lxc.snapshot.rollback.task.status",
+        "lxc.snapshot.rollback.task.log",
+    ];
+    let outcome = run(&Op::GuestRollback { snapshot: "before".into() }, "ct/103", &names);
+    assert_eq!((outcome.ending, outcome.summary.as_str()), (Ending::Succeeded, "back at before, stopped"));
+    let delete = |deletion: [&str; 3]| {
+        let names =
+            [&["lxc.status.after-rollback", "lxc.snapshot.list-2", "lxc.snapshot.list"], &deletion[..]].concat();
+        run(&Op::GuestDeleteSnapshot { snapshot: "after".into() }, "ct/103", &names)
+    };
+    let done = delete(["lxc.snapshot.delete", "lxc.snapshot.delete.task.status", "lxc.snapshot.delete.task.log"]);
+    assert_eq!((done.ending, done.summary.as_str()), (Ending::Succeeded, "snapshot after deleted, 1 left"));
+    let failed = delete([
+        "lxc.snapshot.delete.while-starting",
+        "lxc.snapshot.delete.while-starting.task.status",
+        "lxc.snapshot.delete.while-starting.task.log",
+    ]);
+    assert!(
+        failed.summary.ends_with("Failed to obtain guest migration lock - replication running?"),
+        "{}",
+        failed.summary
+    );
+}
+
+#[test]
+fn a_cluster_of_one_node_has_nowhere_to_move_to() {
+    let names = ["lxc.status.running", "cluster.resources"];
+    let outcome = run(&Op::GuestMigrate { node: "pve2".into() }, "ct/101", &names);
+    assert_eq!(
+        (outcome.ending, outcome.summary.as_str()),
+        (Ending::Rejected, "ct/101 web can't move to pve2: no such node is online")
+    );
+}
+
+#[test]
 fn strangers_and_wrong_kinds_are_named() {
     let outcome = run(&Op::GuestStart {}, "ct/999", &[]);
     assert_eq!((outcome.ending, outcome.summary.as_str()), (Ending::Rejected, "there is no guest 999 in this cluster"));

@@ -27,6 +27,7 @@ struct AtHand {
 /// A template that can be downloaded.
 #[derive(Serialize, Deserialize)]
 struct Appliance {
+    #[serde(default)]
     template: String,
     #[serde(default, deserialize_with = "lenient::text")]
     headline: String,
@@ -111,6 +112,7 @@ fn at_hand(client: &Client, node: &str, content: &str) -> Result<Vec<AtHand>, Fa
 
 fn appliances(client: &Client, node: &str) -> Result<Vec<Appliance>, Failed> {
     let mut available: Vec<Appliance> = client.ask(&storage::appliances(node))?;
+    available.retain(|one| !one.template.is_empty());
     for one in &mut available {
         one.headline = one_line(&one.headline, 120);
     }

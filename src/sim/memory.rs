@@ -140,7 +140,10 @@ impl Backend for Memory {
     fn usage(&self, guest: &Guest) -> Usage {
         let Some(start) = lock(&self.started).get(&guest.vmid).copied() else { return Usage::default() };
         Usage {
-            pid: Some(1_000 + guest.vmid),
+            // Another start, another process.
+            pid: u32::try_from(start.duration_since(self.since).as_millis())
+                .ok()
+                .map(|later| 1_000 + guest.vmid + later),
             uptime: start.elapsed().as_secs(),
             cpu: 0.01,
             memory: guest.memory_mib * (1 << 20) / 3,
