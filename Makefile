@@ -40,7 +40,7 @@ check: ## formatting, clippy, shellcheck, quick tests
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	$(CARGO) $(RUNNER) --locked --lib --bins $(QUICK:%=--test %)
 
-test: check lab ## everything that this machine can run
+test: check lab fakepve ## everything that this machine can run
 
 static: ## the static executable, optimised, for the lab and for benches
 	scripts/need-musl
@@ -49,6 +49,15 @@ static: ## the static executable, optimised, for the lab and for benches
 
 lab: static ## the tests with real containers, nodes and sshd (root on Debian)
 	REMOTECTL_LAB_EXE=$(LAB_EXE) $(CARGO) test --locked --test lab -- --test-threads=1
+
+# An independent simulator of the Proxmox API, from PyPI, in a venv of its own.
+FAKEPVE_VERSION := 0.5.0
+FAKEPVE := $(abspath $(TARGET_DIR))/fakepve-$(FAKEPVE_VERSION)
+
+.PHONY: fakepve
+fakepve: ## the Proxmox client against an independent simulator (python3 and PyPI)
+	@scripts/need-fakepve $(FAKEPVE) $(FAKEPVE_VERSION)
+	REMOTECTL_FAKEPVE=$(FAKEPVE)/bin/fakepve $(CARGO) test --locked --test fakepve
 
 bench: static ## speed and memory, as ratios in one run: prints a table, writes bench.json
 	scripts/need-sshd

@@ -317,6 +317,17 @@ fn seconds(op: &Op) -> u64 {
         Op::GuestShutdown { timeout: Some(timeout) } => timeout.seconds().min(LONGEST) + TIMEOUT,
         Op::ExecRun { .. } => TIMEOUT,
         Op::AgentDeploy {} | Op::AgentUpdate { .. } | Op::AgentRemove {} => LONG_TIMEOUT,
+        // Disks are copied: that takes its time, and Proxmox's task tells how far it is.
+        Op::GuestMigrate { .. }
+        | Op::GuestClone { .. }
+        | Op::GuestCreate { .. }
+        | Op::GuestDestroy {}
+        | Op::GuestBackup { .. }
+        | Op::GuestRestore { .. }
+        | Op::GuestRollback { .. }
+        | Op::GuestDeleteSnapshot { .. }
+        | Op::NodeDrain { .. }
+        | Op::TemplateDownload { .. } => LONGEST,
         _ => match policy::runs(op) {
             Runs::Pve => LONG_TIMEOUT,
             Runs::Agent | Runs::Hub => 2 * TIMEOUT,

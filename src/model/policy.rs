@@ -98,6 +98,18 @@ fn undo(op: &Op, targets: &[Target], inventory: &Inventory) -> Option<Op> {
             let [home] = homes[..] else { return None };
             Some(Op::GuestMigrate { node: home.to_owned() })
         }
+        // Whether it starts with its node is nothing that the inventory knows.
+        Op::GuestConfigure { cores, memory, tags, onboot: None, name } => {
+            let before = guests().next().filter(|_| targets.len() == 1)?;
+            let size = |mebibytes: u64| format!("{mebibytes}M").parse().ok();
+            Some(Op::GuestConfigure {
+                cores: cores.map(|_| u64::from(before.cores)),
+                memory: memory.as_ref().and_then(|_| size(before.memory_mib)),
+                tags: tags.as_ref().map(|_| before.tags.clone()),
+                onboot: None,
+                name: name.as_ref().map(|_| before.name.clone()),
+            })
+        }
         Op::GuestSnapshot { name: Some(name) } => Some(Op::GuestDeleteSnapshot { snapshot: name.clone() }),
         Op::ConfigSet { path, .. } | Op::ConfigEdit { path, .. } | Op::ConfigRestore { path, .. } => {
             Some(Op::ConfigRestore { path: path.clone(), backup: None })
@@ -160,6 +172,17 @@ mod tests {
     fn undo_comes_from_the_state_before() {
         assert_eq!(weigh(Op::GuestStart {}, &[Target::ct(121)]).undo, Some(Op::GuestShutdown { timeout: None }));
         assert_eq!(weigh(Op::GuestStart {}, &[Target::ct(118)]).undo, None);
+        let changes = |cores, memory: &str, onboot| Op::GuestConfigure {
+            cores: Some(cores),
+            memory: Some(memory.parse().unwrap()),
+            tags: None,
+            onboot,
+            name: None,
+        };
+        let before = homelab().guest(118).map(|guest| (guest.cores, guest.memory_mib)).unwrap();
+        let back = changes(u64::from(before.0), &format!("{}M", before.1), None);
+        assert_eq!(weigh(changes(16, "64G", None), &[Target::ct(118)]).undo, Some(back));
+        assert_eq!(weigh(changes(16, "64G", Some(true)), &[Target::ct(118)]).undo, None);
         let there = Op::GuestMigrate { node: "pve3".into() };
         assert_eq!(weigh(there, &[Target::vm(203)]).undo, Some(Op::GuestMigrate { node: "pve2".into() }));
     }

@@ -13,8 +13,29 @@ use serde::{Deserialize, de::DeserializeOwned};
 pub const ROLE: &str = "RemotectlAgent";
 /// The user.
 pub const USER: &str = "remotectl@pve";
-/// What every version knows of what we need.
-pub const PRIVILEGES: [&str; 5] = ["Datastore.Audit", "Pool.Audit", "Sys.Audit", "VM.Audit", "VM.PowerMgmt"];
+/// What the operations need, by names that every version knows. `proxmox::conformance` holds each request against it.
+pub const PRIVILEGES: [&str; 20] = [
+    "Datastore.AllocateSpace",
+    "Datastore.AllocateTemplate",
+    "Datastore.Audit",
+    "Pool.Audit",
+    "SDN.Use",
+    "Sys.Audit",
+    "VM.Allocate",
+    "VM.Audit",
+    "VM.Backup",
+    "VM.Clone",
+    "VM.Config.CDROM",
+    "VM.Config.CPU",
+    "VM.Config.Disk",
+    "VM.Config.HWType",
+    "VM.Config.Memory",
+    "VM.Config.Network",
+    "VM.Config.Options",
+    "VM.Migrate",
+    "VM.PowerMgmt",
+    "VM.Snapshot",
+];
 /// What asks a guest agent for its system and addresses: the first since version 9, the second before.
 pub const GUEST_AGENT: [&str; 2] = ["VM.GuestAgent.Audit", "VM.Monitor"];
 
@@ -299,7 +320,7 @@ mod tests {
         let token = install_credential(&pveum, "pve1").unwrap();
         assert_eq!((token.id.as_str(), token.secret.reveal()), ("root@pam!sep", "<TOKEN>"));
         let calls = pveum.calls.borrow().clone();
-        let privileges = "Datastore.Audit Pool.Audit Sys.Audit VM.Audit VM.PowerMgmt VM.GuestAgent.Audit";
+        let privileges = [&PRIVILEGES[..], &["VM.GuestAgent.Audit"]].concat().join(" ");
         assert!(calls.contains(&format!("role add RemotectlAgent --privs {privileges}")), "{calls:?}");
         assert!(calls.contains(&"acl modify / --tokens root@pam!sep --roles RemotectlAgent".to_owned()));
         install_credential(&pveum, "pve1").unwrap();

@@ -45,6 +45,12 @@ pub enum ApiError {
         /// What is wrong with it.
         why: String,
     },
+    /// The password alone does not do.
+    #[error("logging in as {user}: a second factor is asked for")]
+    SecondFactor {
+        /// `root@pam`.
+        user: String,
+    },
     /// The CA file that the API is to be verified by is not to be had.
     #[error("verifying the Proxmox API by its cluster's CA")]
     Authority(#[source] FileError),
@@ -124,6 +130,7 @@ impl ApiError {
                 "the token lacks that privilege: `remotectl pve-agent install` on the node renews its role".into()
             }
             Self::Refused { status: 595..=599, .. } => "does the node answer? `remotectl nodes`".into(),
+            Self::SecondFactor { .. } => "give the six digits that its app shows now, or use an API token".into(),
             Self::Authority(_) | Self::Tls(_) => {
                 "is this a Proxmox node? `remotectl pve-agent probe` shows what is there".into()
             }

@@ -29,6 +29,12 @@ impl Form {
         self.with(name, u8::from(value))
     }
 
+    /// Names and values, in order.
+    #[cfg(test)]
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, value.as_str()))
+    }
+
     /// `a=1&b=x%3By`; empty without parameters.
     pub fn encode(&self) -> String {
         let pairs: Vec<String> = self.0.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
@@ -44,6 +50,12 @@ pub fn encode(text: &str) -> String {
 /// A path below /api2/json from its parts, each of them encoded: `["nodes", "pve1"]` is `/nodes/pve1`.
 pub fn path(parts: &[&str]) -> String {
     parts.iter().fold(String::new(), |path, part| path + "/" + &encode(part))
+}
+
+/// A part of a path as it was before it was encoded.
+#[cfg(test)]
+pub fn decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

@@ -4,10 +4,9 @@
 use super::{
     client::Client,
     error::ApiError,
-    form::{Form, path},
     lenient,
-    perform::fixed_addresses,
-    resources::{Config, Resource, StatusLine, setting, tags},
+    requests::{Place, cluster, guests},
+    resources::{Config, Resource, StatusLine, fixed_addresses, setting, tags},
 };
 use crate::{
     model::{
@@ -19,16 +18,20 @@ use crate::{
 };
 use serde::Deserialize;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     net::IpAddr,
 };
 
 /// How long details of a guest are believed while nothing about it changes, in seconds.
 const FRESH: i64 = 300;
 
+/// How many guests that nothing has happened to are read anew in one pass: many at once would make one pass a long one.
+const RENEWED: usize = 100;
+
 /// What is remembered between two passes.
 #[derive(Debug, Default)]
 pub struct Known {
+    renewed: usize,
     details: HashMap<(GuestKind, Vmid), Details>,
     versions: HashMap<String, String>,
 }
@@ -53,13 +56,13 @@ impl Known {
 
 /// Reads the cluster. Guests that can't be read in detail (no right, no answer) are there without details.
 pub fn inventory(client: &Client, known: &mut Known) -> Result<Inventory, ApiError> {
-    let status: Vec<StatusLine> = client.get("/cluster/status", &Form::new())?;
-    let resources: Vec<Resource> = client.get("/cluster/resources", &Form::new())?;
+    let status: Vec<StatusLine> = client.ask(&cluster::status())?;
+    let resources: Vec<Resource> = client.ask(&cluster::resources())?;
     let mut inventory = Inventory {
         cluster: label(&status),
         nodes: nodes(client, &status, &resources, known),
         storages: storages(&resources),
-        guests: guests(client, &resources, known),
+        guests: read_guests(client, &resources, known),
     };
     inventory.nodes.sort_by(|one, other| one.name.cmp(&other.name));
     inventory.guests.sort_by_key(|guest| guest.vmid);
@@ -112,7 +115,7 @@ struct Version {
 fn version(client: &Client, node: &str, known: &mut Known) -> Option<String> {
     if !known.versions.contains_key(node) {
         // A node that does not tell its version is listed without one.
-        let version: Version = client.get(&path(&["nodes", node, "version"]), &Form::new()).ok()?;
+        let version: Version = client.ask(&cluster::version(node)).ok()?;
         known.versions.insert(node.to_owned(), one_line(&version.version, 30));
     }
     known.versions.get(node).cloned()
@@ -147,9 +150,11 @@ fn storages(resources: &[Resource]) -> Vec<Storage> {
     storages.into_values().map(finish).collect()
 }
 
-fn guests(client: &Client, resources: &[Resource], known: &mut Known) -> Vec<Guest> {
+fn read_guests(client: &Client, resources: &[Resource], known: &mut Known) -> Vec<Guest> {
     let lines: Vec<_> = resources.iter().filter_map(|line| Some((line, line.guest()?))).collect();
-    known.details.retain(|id, _| lines.iter().any(|(_, there)| there == id));
+    let there: HashSet<(GuestKind, Vmid)> = lines.iter().map(|(_, id)| *id).collect();
+    known.details.retain(|id, _| there.contains(id));
+    known.renewed = 0;
     lines.into_iter().map(|(line, (kind, vmid))| guest(client, line, kind, vmid, known)).collect()
 }
 
@@ -187,9 +192,12 @@ fn details(client: &Client, line: &Resource, kind: GuestKind, vmid: Vmid, known:
     let of = format!("{} {} {} {} {}", line.node, line.name, line.status, line.maxmem, line.tags);
     if let Some(kept) = known.details.get(&(kind, vmid))
         && kept.of == of
-        && (0..FRESH).contains(&(now - kept.read))
     {
-        return kept.clone();
+        let fresh = (0..FRESH).contains(&(now - kept.read));
+        if fresh || known.renewed >= RENEWED {
+            return kept.clone();
+        }
+        known.renewed += 1;
     }
     // Without an answer, or the right to one, the guest is listed all the same, and asked for again at the next pass.
     let Ok(read) = read(client, line, kind, vmid) else { return Details::default() };
@@ -199,28 +207,25 @@ fn details(client: &Client, line: &Resource, kind: GuestKind, vmid: Vmid, known:
 }
 
 fn read(client: &Client, line: &Resource, kind: GuestKind, vmid: Vmid) -> Result<Details, ApiError> {
-    let vmid = vmid.to_string();
-    let base = ["nodes", line.node.as_str(), kind.api(), vmid.as_str()];
-    let at = |rest: &[&str]| path(&[&base, rest].concat());
-    let config: Config = client.get(&at(&["config"]), &Form::new())?;
+    let place = Place { node: &line.node, kind, vmid };
+    let config: Config = client.ask(&guests::config(&place))?;
     let running = line.status == "running";
     let mut details = Details { os: os_of(kind, &setting(&config, "ostype")), ..Details::default() };
     match kind {
         GuestKind::Ct => {
             details.addresses = fixed_addresses(&config);
             if running && details.addresses.is_empty() {
-                let told: Option<Vec<Interface>> = client.get(&at(&["interfaces"]), &Form::new())?;
+                let told: Option<Vec<Interface>> = client.ask(&guests::interfaces(&place))?;
                 details.addresses = addresses(told.unwrap_or_default());
             }
         }
         GuestKind::Vm if !running => {}
         GuestKind::Vm if agent_configured(&setting(&config, "agent")) => {
-            let answer: Result<Answer<OsInfo>, _> = client.get(&at(&["agent", "get-osinfo"]), &Form::new());
+            let answer: Result<Answer<OsInfo>, _> = client.ask(&guests::agent_os(&place));
             details.guest_agent = Some(answer.is_ok());
             if let Ok(Answer { result }) = answer {
                 details.os = Os::new(&one_line(&result.id, 40), &one_line(&result.version, 40));
-                let told: Result<Answer<Vec<Interface>>, _> =
-                    client.get(&at(&["agent", "network-get-interfaces"]), &Form::new());
+                let told: Result<Answer<Vec<Interface>>, _> = client.ask(&guests::agent_interfaces(&place));
                 details.addresses = told.map(|answer| addresses(answer.result)).unwrap_or_default();
             }
         }
@@ -290,6 +295,18 @@ fn os_of(kind: GuestKind, ostype: &str) -> Os {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        proxmox::{
+            Token,
+            wire::{Request, Response, Wire},
+        },
+        sys::{http::HttpError, secret::Secret},
+    };
+    use serde_json::json;
+    use std::{
+        sync::{Arc, Mutex},
+        time::{Duration, Instant},
+    };
 
     #[test]
     fn ostypes_become_os_release_words() {
@@ -298,6 +315,63 @@ mod tests {
         assert_eq!(os_of(GuestKind::Vm, "l26"), Os::default());
         assert_eq!(os_of(GuestKind::Vm, "win11"), Os::new("windows", "11"));
         assert_eq!(os_of(GuestKind::Vm, "w2k8").family, "windows");
+    }
+
+    /// A cluster of 5,000 containers, and how often each kind of request was made to it.
+    struct Large {
+        resources: Vec<u8>,
+        asked: Arc<Mutex<usize>>,
+    }
+
+    impl Large {
+        fn new() -> Self {
+            let guest = |vmid: usize| {
+                json!({
+                    "id": format!("lxc/{vmid}"), "type": "lxc", "vmid": vmid, "node": format!("pve{}", vmid % 20),
+                    "name": format!("guest-{vmid}"), "status": "running", "maxcpu": 2, "maxmem": 536_870_912, "mem": 1,
+                    "maxdisk": 8_589_934_592_u64, "disk": 1, "uptime": 17, "tags": "prod;web", "template": 0,
+                    "cpu": 0.017, "netin": 1, "netout": 2, "diskread": 3, "diskwrite": 4, "memhost": 5,
+                })
+            };
+            let nodes = (0..20).map(|node| json!({"type": "node", "node": format!("pve{node}"), "status": "online"}));
+            let data: Vec<_> = nodes.chain((100..5_100).map(guest)).collect();
+            Self { resources: json!({ "data": data }).to_string().into_bytes(), asked: Arc::default() }
+        }
+    }
+
+    impl Wire for Large {
+        fn exchange(&self, request: &Request, _: &[(&str, &str)]) -> Result<Response, HttpError> {
+            let answer = |body: &[u8]| Response { status: 200, reason: String::new(), body: body.to_vec() };
+            let mut asked = self.asked.lock().unwrap();
+            Ok(match request.path.as_str() {
+                "/api2/json/cluster/resources" => answer(&self.resources),
+                "/api2/json/cluster/status" => answer(br#"{"data":[{"type":"cluster","name":"large"}]}"#),
+                path if path.ends_with("/version") => answer(br#"{"data":{"version":"9.2.11"}}"#),
+                _ => {
+                    *asked += 1;
+                    answer(br#"{"data":{"ostype":"debian","net0":"name=eth0,ip=10.0.0.5/24"}}"#)
+                }
+            })
+        }
+    }
+
+    #[test]
+    fn five_thousand_guests_are_refreshed_within_a_second_of_ours() {
+        let (large, mut known) = (Large::new(), Known::default());
+        let asked = Arc::clone(&large.asked);
+        let client = Client::new(large, &Token { id: "a@pve!b".into(), secret: Secret::new("c") });
+        assert_eq!(inventory(&client, &mut known).unwrap().guests.len(), 5_000);
+        assert_eq!(*asked.lock().unwrap(), 5_000, "each is read once");
+        let begun = Instant::now();
+        let refreshed = inventory(&client, &mut known).unwrap();
+        let took = begun.elapsed();
+        assert_eq!((refreshed.guests.len(), refreshed.guests[7].addresses.join(" ")), (5_000, "10.0.0.5".into()));
+        assert_eq!(*asked.lock().unwrap(), 5_000, "none is read again");
+        assert!(took < Duration::from_secs(1), "a refresh took {took:?}");
+        // Once they are old they are read again, a few at a time.
+        known.details.values_mut().for_each(|details| details.read -= FRESH);
+        inventory(&client, &mut known).unwrap();
+        assert_eq!(*asked.lock().unwrap(), 5_000 + RENEWED);
     }
 
     #[test]

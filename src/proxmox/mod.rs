@@ -5,17 +5,30 @@
 //! failures are 500 with a message; a start that can't work is answered 200 and fails as a task; numbers come as strings and
 //! booleans as 1; guests are `unknown` and nameless until the first report; `WARNINGS: n` is a success.
 
+mod backups;
+mod changing;
 pub mod client;
 pub mod credential;
+mod drain;
 pub mod error;
 pub mod form;
+mod guest;
+mod intent;
 pub mod inventory;
 mod lenient;
+mod making;
+mod moving;
 mod nodes;
 mod perform;
+mod power;
+pub mod requests;
 mod resources;
 pub mod rights;
+mod session;
+mod snapshots;
+mod space;
 pub mod tasks;
+mod templates;
 pub mod upid;
 pub mod wire;
 
@@ -23,7 +36,10 @@ pub use client::{Access, Client, Token, Verify};
 pub use error::ApiError;
 pub use inventory::{Known, inventory};
 pub use perform::{can, perform};
+pub use session::Login;
 pub use upid::Upid;
 
+#[cfg(test)]
+mod conformance;
 #[cfg(test)]
 mod replay;

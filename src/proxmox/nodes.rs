@@ -1,11 +1,6 @@
 //! A node's own state and its recent tasks.
 
-use super::{
-    client::Client,
-    error::ApiError,
-    form::{Form, path},
-    lenient,
-};
+use super::{client::Client, error::ApiError, lenient, requests::cluster};
 use crate::{
     model::Outcome,
     sys::{clock, text::one_line},
@@ -75,7 +70,7 @@ struct TaskLine {
 
 /// node.status.
 pub(super) fn status(client: &Client, node: &str) -> Result<Outcome, ApiError> {
-    let status: Status = client.get(&path(&["nodes", node, "status"]), &Form::new())?;
+    let status: Status = client.ask(&cluster::node_status(node))?;
     let load: Vec<String> = status.loadavg.iter().map(|load| load.as_str().unwrap_or_default().to_owned()).collect();
     let version = status.pveversion.split('/').nth(1).unwrap_or(&status.pveversion).to_owned();
     let gib = |bytes: u64| format!("{}.{}", bytes >> 30, ((bytes & ((1 << 30) - 1)) * 10) >> 30);
@@ -99,11 +94,7 @@ pub(super) fn status(client: &Client, node: &str) -> Result<Outcome, ApiError> {
 
 /// node.tasks.
 pub(super) fn tasks(client: &Client, node: &str, limit: Option<u64>, errors: bool) -> Result<Outcome, ApiError> {
-    let mut query = Form::new().with("limit", limit.unwrap_or(TASKS).clamp(1, 500)).with("source", "all");
-    if errors {
-        query = query.flag("errors", true);
-    }
-    let lines: Vec<TaskLine> = client.get(&path(&["nodes", node, "tasks"]), &query)?;
+    let lines: Vec<TaskLine> = client.ask(&cluster::tasks(node, limit.unwrap_or(TASKS).clamp(1, 500), errors))?;
     let failed = lines.iter().filter(|line| line.failed()).count();
     let running = lines.iter().filter(|line| line.endtime.is_none()).count();
     let mut summary = format!("{} tasks, {failed} failed, {running} running", lines.len());

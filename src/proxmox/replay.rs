@@ -7,6 +7,7 @@ use super::{
     form::Form,
     inventory::{Known, inventory},
     perform::{can, perform},
+    requests::Call,
     upid::Upid,
     wire::{Request, Response, Wire},
 };
@@ -71,8 +72,8 @@ impl Replay {
 }
 
 impl Wire for Replay {
-    fn exchange(&self, request: &Request, authorization: &str) -> Result<Response, HttpError> {
-        assert!(authorization.starts_with("PVEAPIToken="));
+    fn exchange(&self, request: &Request, who: &[(&str, &str)]) -> Result<Response, HttpError> {
+        assert!(matches!(who, [("authorization", token)] if token.starts_with("PVEAPIToken=")));
         let mut recorded = self.0.lock().unwrap();
         let bare = |path: &str| path.split('?').next().unwrap_or_default().to_owned();
         let same = |one: &Recorded, exact: bool| {
@@ -142,7 +143,7 @@ fn what_is_so_already_is_said_and_not_done() {
 
 #[test]
 fn a_start_that_is_answered_200_and_fails_as_a_task_is_a_failure() {
-    let names = ["lxc.status.locked", "lxc.start.locked", "lxc.start.locked.task.status", "lxc.start.locked.task.log"];
+    let names = ["lxc.status.stopped", "lxc.start.locked", "lxc.start.locked.task.status", "lxc.start.locked.task.log"];
     let outcome = run(&Op::GuestStart {}, "ct/101", &names);
     assert_eq!(
         (outcome.ending, outcome.summary.as_str()),
@@ -216,6 +217,76 @@ fn under_ha_the_state_is_followed_and_not_the_request() {
 }
 
 #[test]
+fn a_machine_is_paused_and_goes_on() {
+    let names = [
+        "qemu.status.running",
+        "qemu.status.paused",
+        "qemu.suspend",
+        "qemu.suspend.task.status",
+        "qemu.suspend.task.log",
+    ];
+    assert_eq!(run(&Op::GuestSuspend {}, "vm/100", &names).summary, "paused");
+    let names =
+        ["qemu.status.paused", "qemu.status.running", "qemu.resume", "qemu.resume.task.status", "qemu.resume.task.log"];
+    assert!(run(&Op::GuestResume {}, "vm/100", &names).summary.starts_with("running since"));
+    assert_eq!(run(&Op::GuestSuspend {}, "vm/100", &["qemu.status.paused"]).summary, "was already paused");
+}
+
+#[test]
+fn a_container_that_can_not_be_suspended_is_told() {
+    let names = ["lxc.status.running", "lxc.suspend", "lxc.suspend.task.status", "lxc.suspend.task.log"];
+    let outcome = run(&Op::GuestSuspend {}, "ct/101", &names);
+    assert_eq!(outcome.ending, Ending::Failed);
+    let wanted =
+        "suspend of ct/101 web failed in Proxmox: command 'lxc-checkpoint -n 101 -s -D /var/lib/vz/dump' failed";
+    assert!(outcome.summary.starts_with(wanted), "{}", outcome.summary);
+}
+
+#[test]
+fn snapshots_are_listed_gone_back_to_and_deleted() {
+    let listed = |names: &[&str], target: &str| run(&Op::GuestSnapshots {}, target, names).summary;
+    assert_eq!(listed(&["lxc.status.after-rollback", "lxc.snapshot.list.empty"], "ct/103"), "no snapshots");
+    assert_eq!(listed(&["lxc.status.after-rollback", "lxc.snapshot.list"], "ct/103"), "1 snapshot: before");
+    assert_eq!(listed(&["qemu.status.running", "qemu.snapshot.list"], "vm/100"), "2 snapshots, the newest: withram");
+    let names = [
+        "lxc.status.after-rollback",
+        "lxc.snapshot.list-2",
+        "lxc.snapshot.rollback",
+        "lxc.snapshot.rollback.task.status",
+        "lxc.snapshot.rollback.task.log",
+    ];
+    let outcome = run(&Op::GuestRollback { snapshot: "before".into() }, "ct/103", &names);
+    assert_eq!((outcome.ending, outcome.summary.as_str()), (Ending::Succeeded, "back at before, stopped"));
+    let delete = |deletion: [&str; 3]| {
+        let names =
+            [&["lxc.status.after-rollback", "lxc.snapshot.list-2", "lxc.snapshot.list"], &deletion[..]].concat();
+        run(&Op::GuestDeleteSnapshot { snapshot: "after".into() }, "ct/103", &names)
+    };
+    let done = delete(["lxc.snapshot.delete", "lxc.snapshot.delete.task.status", "lxc.snapshot.delete.task.log"]);
+    assert_eq!((done.ending, done.summary.as_str()), (Ending::Succeeded, "snapshot after deleted, 1 left"));
+    let failed = delete([
+        "lxc.snapshot.delete.while-starting",
+        "lxc.snapshot.delete.while-starting.task.status",
+        "lxc.snapshot.delete.while-starting.task.log",
+    ]);
+    assert!(
+        failed.summary.ends_with("Failed to obtain guest migration lock - replication running?"),
+        "{}",
+        failed.summary
+    );
+}
+
+#[test]
+fn a_cluster_of_one_node_has_nowhere_to_move_to() {
+    let names = ["lxc.status.running", "cluster.resources"];
+    let outcome = run(&Op::GuestMigrate { node: "pve2".into() }, "ct/101", &names);
+    assert_eq!(
+        (outcome.ending, outcome.summary.as_str()),
+        (Ending::Rejected, "ct/101 web can't move to pve2: no such node is online")
+    );
+}
+
+#[test]
 fn strangers_and_wrong_kinds_are_named() {
     let outcome = run(&Op::GuestStart {}, "ct/999", &[]);
     assert_eq!((outcome.ending, outcome.summary.as_str()), (Ending::Rejected, "there is no guest 999 in this cluster"));
@@ -245,7 +316,8 @@ fn a_cancelled_operation_does_not_wait() {
 
 #[test]
 fn errors_are_typed_and_said_once() {
-    let refused = |name: &str, path: &str| client(&[name]).get::<Value>(path, &Form::new()).unwrap_err();
+    let refused =
+        |name: &str, path: &str| client(&[name]).ask::<Value>(&Call::stranger("GET", path, Form::new())).unwrap_err();
     let error = refused("version.no-ticket", "/version");
     assert_eq!((error.status(), error.to_string().as_str()), (Some(401), "GET /version: No ticket (HTTP 401)"));
     assert!(error.help().contains("pve-agent install"));
@@ -254,10 +326,15 @@ fn errors_are_typed_and_said_once() {
     let error = refused("token.privsep-no-rights", "/nodes/pve1/status");
     assert_eq!((error.status(), error.reason()), (Some(403), "Permission check failed (/nodes/pve1, Sys.Audit)"));
     let form = Form::new().with("vmid", "abc").with("memory", "lots").with("nosuch", 1).with("swap", -1);
-    let error = client(&["param.several-errors"]).post::<Value>("/nodes/pve1/lxc", &form).unwrap_err();
+    let error =
+        client(&["param.several-errors"]).ask::<Value>(&Call::stranger("POST", "/nodes/pve1/lxc", form)).unwrap_err();
     let ApiError::Refused { parameters, .. } = &error else { panic!("{error}") };
     assert_eq!(parameters["vmid"], "type check ('integer') failed - got 'abc'");
-    let error = client(&["agent.exec.nonexistent"]).post::<Value>("/nodes/pve1/qemu/100/agent/exec", &Form::new());
+    let error = client(&["agent.exec.nonexistent"]).ask::<Value>(&Call::stranger(
+        "POST",
+        "/nodes/pve1/qemu/100/agent/exec",
+        Form::new(),
+    ));
     assert!(matches!(error, Err(ApiError::Refused { status: 596, .. })) || error.is_err());
 }
 
@@ -310,11 +387,11 @@ fn a_guest_that_has_not_been_reported_yet_is_unknown_and_keeps_its_place() {
 struct Lenient(Replay);
 
 impl Wire for Lenient {
-    fn exchange(&self, request: &Request, authorization: &str) -> Result<Response, HttpError> {
+    fn exchange(&self, request: &Request, who: &[(&str, &str)]) -> Result<Response, HttpError> {
         let bare = request.path.split('?').next().unwrap_or_default();
         let known = self.0.0.lock().unwrap().iter().any(|one| one.path.split('?').next() == Some(bare));
         if known {
-            return self.0.exchange(request, authorization);
+            return self.0.exchange(request, who);
         }
         Ok(Response { status: 500, reason: "not recorded".into(), body: Vec::new() })
     }
@@ -358,7 +435,7 @@ fn what_is_said_to_be_possible_is_tried_and_the_rest_rejected() {
     for (name, _) in Op::ALL {
         let Ok(op) = Op::from_parts(name, serde_json::Map::new()) else { continue };
         let ended = |target| perform(&Client::new(Silent, &token), &op, &target, &Task::default()).ending;
-        let tried = [Target::ct(101), Target::node("pve1")].map(ended).iter().any(|ending| *ending != Ending::Rejected);
+        let tried = [Target::ct(101), Target::node("pve1"), Target::cluster()].map(ended).iter().any(|ending| *ending != Ending::Rejected);
         assert_eq!(tried, can(name), "{name}");
     }
 }
@@ -367,7 +444,7 @@ fn what_is_said_to_be_possible_is_tried_and_the_rest_rejected() {
 struct Silent;
 
 impl Wire for Silent {
-    fn exchange(&self, _: &Request, _: &str) -> Result<Response, HttpError> {
+    fn exchange(&self, _: &Request, _: &[(&str, &str)]) -> Result<Response, HttpError> {
         Err(HttpError::Lost { what: "nothing".into() })
     }
 }

@@ -29,6 +29,8 @@ pub struct Resource {
     #[serde(deserialize_with = "lenient::number")]
     pub maxmem: u64,
     #[serde(deserialize_with = "lenient::number")]
+    pub mem: u64,
+    #[serde(deserialize_with = "lenient::number")]
     pub maxdisk: u64,
     #[serde(deserialize_with = "lenient::number")]
     pub disk: u64,
@@ -52,6 +54,38 @@ impl Resource {
         };
         Some((kind, Vmid::try_from(self.vmid).ok()?))
     }
+}
+
+/// A storage of a node.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct StorageLine {
+    pub storage: String,
+    #[serde(deserialize_with = "lenient::flag")]
+    pub active: bool,
+    #[serde(deserialize_with = "lenient::number")]
+    pub avail: u64,
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+/// Something that a storage holds.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Volume {
+    pub volid: String,
+    #[serde(deserialize_with = "lenient::number")]
+    pub size: u64,
+    #[serde(deserialize_with = "lenient::number")]
+    pub ctime: u64,
+    #[serde(deserialize_with = "lenient::number")]
+    pub vmid: u64,
+    #[serde(deserialize_with = "lenient::text")]
+    pub parent: String,
+    #[serde(deserialize_with = "lenient::text")]
+    pub notes: String,
+    #[serde(deserialize_with = "lenient::flag")]
+    pub protected: bool,
 }
 
 /// A line of /cluster/status: the cluster itself, or a node.
@@ -109,6 +143,11 @@ impl Current {
     pub fn running(&self) -> bool {
         self.status == "running"
     }
+
+    /// Whether it is a virtual machine that stands still in memory.
+    pub fn paused(&self) -> bool {
+        self.running() && self.qmpstatus.as_deref() == Some("paused")
+    }
 }
 
 /// A guest's configuration: whatever keys there are.
@@ -130,6 +169,17 @@ pub fn option<'a>(setting: &'a str, name: &str) -> Option<&'a str> {
         .filter_map(|part| part.split_once('='))
         .find(|(key, _)| key.trim() == name)
         .map(|(_, value)| value)
+}
+
+/// The address of a container's interface as its configuration fixes it; `None` for DHCP.
+pub fn fixed_addresses(config: &Config) -> Vec<String> {
+    let nets = config.keys().filter(|key| key.starts_with("net")).map(|key| setting(config, key));
+    let values = nets.flat_map(|net| ["ip", "ip6"].map(|name| option(&net, name).map(str::to_owned)));
+    values
+        .flatten()
+        .filter_map(|value| value.split('/').next()?.parse::<std::net::IpAddr>().ok())
+        .map(|ip| ip.to_string())
+        .collect()
 }
 
 /// Tags as a list: Proxmox separates them by `;`, takes `,` and blanks, and keeps them in lower case.
@@ -158,6 +208,28 @@ mod tests {
     fn options_are_found_by_name() {
         assert_eq!(option("name=eth0,bridge=vmbr0,ip=10.0.0.5/24", "ip"), Some("10.0.0.5/24"));
         assert_eq!(option("virtio=BC:24:11,bridge=vmbr0", "ip"), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn options_of_a_line_are_found_whatever_stands_beside_them(
+            before in "([a-z]{1,8}=[A-Za-z0-9:/.]{0,12},){0,4}", value in "[A-Za-z0-9:/.;-]{0,20}",
+            after in "(,[a-z]{1,8}=[A-Za-z0-9:/.]{0,12}){0,4}",
+        ) {
+            let line = format!("{before}WANTED={value}{after}");
+            proptest::prop_assert_eq!(option(&line, "WANTED"), Some(value.as_str()));
+            proptest::prop_assert_eq!(option(&line, "ABSENT"), None);
+        }
+
+        #[test]
+        fn no_line_panics(line in "\\PC{0,80}", name in "[a-z0-9]{0,8}") {
+            let config = Config::from([("net0".to_owned(), serde_json::Value::from(line.as_str()))]);
+            for address in fixed_addresses(&config) {
+                proptest::prop_assert!(address.parse::<std::net::IpAddr>().is_ok());
+            }
+            proptest::prop_assert!(tags(&line).iter().all(|tag| !tag.is_empty() && !tag.contains(';')));
+            proptest::prop_assert!(option(&line, &name).is_none_or(|value| line.contains(value)));
+        }
     }
 
     #[test]

@@ -1,12 +1,6 @@
 //! Following a task to its end: its status, and its log in pages of 50 lines, told as progress.
 
-use super::{
-    client::Client,
-    error::ApiError,
-    form::{Form, path},
-    lenient,
-    upid::Upid,
-};
+use super::{client::Client, error::ApiError, lenient, requests::cluster, upid::Upid};
 use crate::sys::{task::Task, text::one_line};
 use serde::Deserialize;
 use std::{
@@ -73,14 +67,14 @@ pub fn follow(client: &Client, upid: &Upid, task: &Task) -> Result<Followed, Api
 }
 
 fn look(client: &Client, upid: &Upid, log: &mut Log, task: &Task) -> Result<Option<Followed>, ApiError> {
-    let status: Status = client.get(&of(upid, "status"), &Form::new())?;
+    let status: Status = client.ask(&cluster::task_status(upid))?;
     log.tell(client, upid, task)?;
     Ok((status.status == "stopped").then(|| ended(status.exitstatus.as_deref().unwrap_or("unexpected status"))))
 }
 
 /// Stops the task and waits for its end: what Proxmox can't stop any more may still have been done.
 fn abort(client: &Client, upid: &Upid, log: &mut Log, task: &Task) -> Result<Followed, ApiError> {
-    let _: serde_json::Value = client.delete(&path(&["nodes", upid.node(), "tasks", upid.as_str()]), &Form::new())?;
+    let _: serde_json::Value = client.ask(&cluster::task_stop(upid))?;
     let mut pace = Pace::new(&Task { timeout: ABORT_GRACE, cancel: crate::sys::cancel::Cancel::new(), ..*task });
     loop {
         match look(client, upid, log, task)? {
@@ -104,10 +98,6 @@ fn ended(exit: &str) -> Followed {
     }
 }
 
-fn of(upid: &Upid, what: &str) -> String {
-    path(&["nodes", upid.node(), "tasks", upid.as_str(), what])
-}
-
 /// How much of a log has been told.
 #[derive(Default)]
 struct Log {
@@ -117,8 +107,7 @@ struct Log {
 impl Log {
     fn tell(&mut self, client: &Client, upid: &Upid, task: &Task) -> Result<(), ApiError> {
         for _ in 0..PAGES {
-            let page = Form::new().with("start", self.told).with("limit", PAGE);
-            let lines: Vec<Line> = client.get(&of(upid, "log"), &page)?;
+            let lines: Vec<Line> = client.ask(&cluster::task_log(upid, self.told, PAGE))?;
             // A log without a line is told as this one line.
             if matches!(&lines[..], [only] if only.t == "no content") {
                 return Ok(());

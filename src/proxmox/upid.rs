@@ -11,6 +11,7 @@ pub struct Upid {
     node: String,
     kind: String,
     id: String,
+    user: String,
     started: u64,
 }
 
@@ -35,6 +36,11 @@ impl Upid {
         &self.id
     }
 
+    /// Whose it is: a user, or `user!token`.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
     /// When it began, in seconds since the epoch by the node's clock.
     pub fn started(&self) -> u64 {
         self.started
@@ -57,8 +63,8 @@ impl FromStr for Upid {
         let plain = text.chars().all(|character| !character.is_control() && !character.is_whitespace());
         let numbers = [pid, pstart, started].map(hexadecimal);
         let ([Some(_), Some(_), Some(started)], true, true) = (numbers, words, plain) else { return Err(error()) };
-        let [node, kind, id] = [node, kind, id].map(str::to_owned);
-        Ok(Self { text: text.to_owned(), node, kind, id, started })
+        let [node, kind, id, user] = [node, kind, id, user].map(str::to_owned);
+        Ok(Self { text: text.to_owned(), node, kind, id, user, started })
     }
 }
 
@@ -97,6 +103,32 @@ mod tests {
         assert_eq!((upid.node(), upid.kind(), upid.id(), upid.started()), ("pve1", "vzstart", "101", 1_795_336_354));
         assert_eq!(upid.to_string(), text);
         assert_eq!("UPID:a-b:0000033F:000B7BCF:6B02A8A2:aptupdate::root@pam:".parse::<Upid>().unwrap().id(), "");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_upid_prints_as_it_was_read(
+            node in "[a-zA-Z0-9]([a-zA-Z0-9-]{0,20}[a-zA-Z0-9])?", pid in 0_u32.., pstart in 0_u64..1 << 40,
+            started in 0_u32.., kind in "[a-z]{2,12}", id in "([1-9][0-9]{2,8}|[a-z]{1,9})?",
+            user in "[a-z]{1,12}@(pam|pve)(![a-z][a-z0-9_-]{0,12})?",
+        ) {
+            let text = format!("UPID:{node}:{pid:08X}:{pstart:08X}:{started:08X}:{kind}:{id}:{user}:");
+            let upid: Upid = text.parse().unwrap();
+            proptest::prop_assert_eq!(upid.to_string(), text);
+            proptest::prop_assert_eq!((upid.node(), upid.kind()), (node.as_str(), kind.as_str()));
+            proptest::prop_assert_eq!((upid.id(), upid.user()), (id.as_str(), user.as_str()));
+            proptest::prop_assert_eq!(upid.started(), u64::from(started));
+        }
+
+        #[test]
+        fn no_text_panics(text in "\\PC{0,120}", upid in "UPID(:\\PC{0,12}){0,10}") {
+            // Either it is one, and prints the same, or it is refused.
+            for text in [text, upid] {
+                if let Ok(read) = text.parse::<Upid>() {
+                    proptest::prop_assert_eq!(read.to_string(), text);
+                }
+            }
+        }
     }
 
     #[test]

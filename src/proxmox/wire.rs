@@ -29,13 +29,13 @@ pub struct Response {
 
 /// Something that carries requests to an API.
 pub trait Wire: Send + Sync {
-    /// Sends a request with this `Authorization` header and waits for the answer.
-    fn exchange(&self, request: &Request, authorization: &str) -> Result<Response, HttpError>;
+    /// Sends a request with the headers that say who we are, and waits for the answer.
+    fn exchange(&self, request: &Request, who: &[(&str, &str)]) -> Result<Response, HttpError>;
 }
 
 impl Wire for Http {
-    fn exchange(&self, request: &Request, authorization: &str) -> Result<Response, HttpError> {
-        let mut headers = vec![("authorization", authorization), ("accept", "application/json")];
+    fn exchange(&self, request: &Request, who: &[(&str, &str)]) -> Result<Response, HttpError> {
+        let mut headers = [who, &[("accept", "application/json")]].concat();
         if request.form.is_some() {
             headers.push(("content-type", "application/x-www-form-urlencoded"));
         }

@@ -276,7 +276,11 @@ impl Worker for PveWorker {
     }
 
     fn capabilities(&self) -> Vec<String> {
-        Op::ALL.iter().map(|(name, _)| *name).filter(|name| *name != "agent.update").map(str::to_owned).collect()
+        // Beside what Proxmox does: what is done in a guest once, on the node's own host, and putting agents into guests.
+        // Updating itself is added by whoever can (`Updates`).
+        let can = |name: &str| proxmox::can(name) || host::can(name) || matches!(name, "agent.deploy" | "agent.remove");
+        let names = Op::ALL.iter().map(|(name, _)| *name).filter(|name| *name != "agent.update" && can(name));
+        names.map(str::to_owned).collect()
     }
 }
 

@@ -21,6 +21,11 @@ pub trait Backend: Send + Sync + 'static {
     /// What a node uses now.
     fn node_usage(&self, node: &str) -> NodeUsage;
 
+    /// Changes what there is: guests that are made, moved, renamed, taken away. `false` where nothing can be changed.
+    fn adjust(&self, _change: &mut dyn FnMut(&mut Inventory)) -> bool {
+        false
+    }
+
     /// A task's body. The error is the task's exit status; lines for its log go to `log`.
     fn carry_out(&self, guest: &Guest, action: &Action, log: &TaskLog) -> Result<(), String>;
 }

@@ -94,13 +94,29 @@ impl Backend for Memory {
                 set("hostname", json!(guest.name));
                 set("memory", json!(guest.memory_mib));
                 set("swap", json!(0));
-                set("rootfs", json!(format!("local-zfs:subvol-{}-disk-0,size={}G", guest.vmid, guest.disk_gib)));
+                set(
+                    "rootfs",
+                    json!(format!(
+                        "local-zfs:{}-{}-disk-0,size={}G",
+                        if guest.template { "basevol" } else { "subvol" },
+                        guest.vmid,
+                        guest.disk_gib
+                    )),
+                );
                 set("net0", json!(container_network(guest)));
             }
             GuestKind::Vm => {
                 set("name", json!(guest.name));
                 set("memory", json!(guest.memory_mib.to_string()));
-                set("scsi0", json!(format!("local-zfs:vm-{}-disk-0,size={}G", guest.vmid, guest.disk_gib)));
+                set(
+                    "scsi0",
+                    json!(format!(
+                        "local-zfs:{}-{}-disk-0,size={}G",
+                        if guest.template { "base" } else { "vm" },
+                        guest.vmid,
+                        guest.disk_gib
+                    )),
+                );
                 set("net0", json!(format!("virtio={},bridge=vmbr0", hardware_address(guest.vmid))));
                 set("smbios1", json!(format!("uuid={}", stable_uuid(guest.vmid, "smbios"))));
                 set("vmgenid", json!(stable_uuid(guest.vmid, "vmgenid")));
@@ -124,7 +140,10 @@ impl Backend for Memory {
     fn usage(&self, guest: &Guest) -> Usage {
         let Some(start) = lock(&self.started).get(&guest.vmid).copied() else { return Usage::default() };
         Usage {
-            pid: Some(1_000 + guest.vmid),
+            // Another start, another process.
+            pid: u32::try_from(start.duration_since(self.since).as_millis())
+                .ok()
+                .map(|later| 1_000 + guest.vmid + later),
             uptime: start.elapsed().as_secs(),
             cpu: 0.01,
             memory: guest.memory_mib * (1 << 20) / 3,
@@ -145,6 +164,19 @@ impl Backend for Memory {
             max_disk: 94 << 30,
             kernel: "6.14.0-1-pve".to_owned(),
         }
+    }
+
+    fn adjust(&self, change: &mut dyn FnMut(&mut Inventory)) -> bool {
+        let mut inventory = lock(&self.inventory);
+        change(&mut inventory);
+        let mut started = lock(&self.started);
+        let running: Vec<u32> =
+            inventory.guests.iter().filter(|guest| guest.running()).map(|guest| guest.vmid).collect();
+        started.retain(|vmid, _| running.contains(vmid));
+        for vmid in running {
+            started.entry(vmid).or_insert_with(Instant::now);
+        }
+        true
     }
 
     fn carry_out(&self, guest: &Guest, action: &Action, log: &TaskLog) -> Result<(), String> {

@@ -8,6 +8,7 @@ pub mod access;
 pub mod answer;
 pub mod backend;
 pub mod certificates;
+mod details;
 mod endpoints;
 pub mod guests;
 pub mod memory;
@@ -21,6 +22,7 @@ mod tickets;
 pub use access::{Access, AccessError, Identity};
 pub use backend::{Action, Backend, NodeUsage, Usage};
 pub use guests::World;
+pub use details::{Faults, Volume};
 pub use memory::Memory;
 pub use router::Request;
 pub use tasks::TaskLog;
@@ -48,6 +50,7 @@ pub struct Cluster {
     pools: Mutex<BTreeMap<String, Pool>>,
     fingerprints: Mutex<BTreeMap<String, String>>,
     authentication_delay: Duration,
+    details: Arc<details::Details>,
 }
 
 /// A resource pool.
@@ -76,6 +79,7 @@ impl Cluster {
             pools: Mutex::new(pools),
             fingerprints: Mutex::default(),
             authentication_delay: Duration::from_secs(3),
+            details: Arc::default(),
         }
     }
 
@@ -99,6 +103,33 @@ impl Cluster {
     /// The tasks of all nodes.
     pub fn tasks(&self) -> &tasks::Tasks {
         &self.tasks
+    }
+
+    /// What goes wrong from now on.
+    pub fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.details.faults()
+    }
+
+    /// Puts a file onto a storage.
+    pub fn put(&self, volume: Volume) {
+        self.details.state().volumes.push(volume);
+    }
+
+    /// Changes one setting of a guest's configuration, as somebody else would.
+    pub fn set(&self, vmid: u32, key: &str, value: serde_json::Value) {
+        self.details.state().settings.entry(vmid).or_default().insert(key.to_owned(), value);
+    }
+
+    /// Gives a guest to the HA manager, which wants it to be `started` or `stopped`.
+    pub fn manage(&self, vmid: u32, wanted: &str) {
+        self.details.state().managed.insert(vmid, wanted.to_owned());
+    }
+
+    /// A guest's configuration as it was changed.
+    fn config(&self, guest: &Guest) -> BTreeMap<String, serde_json::Value> {
+        let mut config = self.backend.config(guest);
+        self.details.state().overlay(guest.vmid, &mut config);
+        config
     }
 
     fn inventory(&self) -> Inventory {

@@ -104,6 +104,9 @@ impl Call<'_> {
     /// The node that a path names; every node answers for every other.
     pub fn node(&self, name: &str) -> Result<String, Fault> {
         let name = if name == "localhost" { self.local } else { name };
+        if name != self.local && self.cluster.faults().offline.contains(name) {
+            return Err(Fault::Bare(595, "No route to host".to_owned()));
+        }
         if self.cluster.backend.inventory().node(name).is_some() {
             return Ok(name.to_owned());
         }

@@ -125,7 +125,14 @@ async fn answer(State(shared): State<Shared>, request: http::Request<Body>) -> R
     };
     let Shared { cluster, node, .. } = shared;
     let delay = cluster.authentication_delay;
+    let (latency, details) = (cluster.faults().latency, Arc::clone(&cluster.details));
+    let target = request.target.clone();
+    sleep(latency).await;
     let handled = spawn_blocking(move || cluster.handle(&node, &request)).await;
+    if details.loses(&target) {
+        let broken = io::Error::new(io::ErrorKind::ConnectionReset, "on demand");
+        return Response::new(Body::from_stream(tokio_stream::once(Err::<Vec<u8>, _>(broken))));
+    }
     let (outcome, format) = handled.unwrap_or_else(|_| (Err(Fault::failed("internal error")), Format::Json));
     if matches!(outcome, Err(Fault::Bare(401, _) | Fault::Message(401, _))) {
         sleep(delay).await;

@@ -1,8 +1,14 @@
 //! The product's own client against the simulated cluster: what it reads is what the simulator was built from.
 
 use remotectl::{
-    model::inventory::{Guest, Inventory},
-    proxmox::{Access, Client, Known, Token, Verify, inventory},
+    model::{
+        inventory::{Guest, Inventory},
+        values::GuestKind,
+    },
+    proxmox::{
+        Access, Client, Known, Token, Verify, inventory,
+        requests::{self, Place},
+    },
     sim::{self, Cluster, Memory, certificates::Root, server},
     sys::secret::Secret,
 };
@@ -52,8 +58,8 @@ fn the_client_reads_what_the_simulator_was_built_from() {
         let told = read.guest(guest.vmid).unwrap_or_else(|| panic!("{} is missing", guest.label()));
         assert_eq!(known(told), known(guest));
     }
-    let path = "/nodes/pve1/lxc/999/status/current";
-    let missing = client.get::<Value>(path, &remotectl::proxmox::form::Form::new()).expect_err("there is no 999");
+    let nobody = Place { node: "pve1", kind: GuestKind::Ct, vmid: 999 };
+    let missing = client.ask::<Value>(&requests::guests::current(&nobody)).expect_err("there is no 999");
     assert!(format!("{missing:?}").contains("does not exist"), "{missing:?}");
     runtime.block_on(server.stop());
     runtime.shutdown_timeout(Duration::from_secs(5));

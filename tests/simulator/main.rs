@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests write files by themselves, past the product")]
 
 mod client;
+mod operations;
 mod world;
 
 use remotectl::{
@@ -40,6 +41,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("lxc.config", "the simulator knows no description, and makes up the disk's and network's details"),
     ("qemu.config", "the simulator makes up the disk's and network's details"),
     ("qemu.status.running", "the simulator has no block device statistics"),
+    ("qemu.status.paused", "the simulator has no block device statistics"),
     ("agent.get-osinfo", "another system"),
     ("perm.auditor.agent-osinfo", "another system"),
     ("agent.get-host-name", "the simulator's machines are called what the guest is called"),
@@ -67,6 +69,7 @@ const MASKED: &[&str] = &[
     "pid",
     "pstart",
     "starttime",
+    "snaptime",
     "endtime",
     "upid",
     "digest",

@@ -1,7 +1,7 @@
 //! /nodes/N/lxc and /nodes/N/qemu: guests, and the tasks that start and stop them. Most of what can go wrong is told by
 //! the task and not by the request; which is which differs between containers and virtual machines, as recorded.
 
-use super::{agent, data, index, nodes::sha1};
+use super::{agent, data, index, making, moving, nodes::sha1, pausing, settings, snapshots};
 use crate::{
     model::{inventory::Guest, values::GuestKind},
     sim::{
@@ -27,6 +27,15 @@ pub(super) fn dispatch(call: &Call, node: &str, kind: GuestKind, rest: &[&str]) 
         ("GET", [_vmid, "status"]) => index("subdir", &["current", "start", "stop", "shutdown", "reboot"]),
         ("GET", [id, "status", "current"]) => status(call, node, kind, id),
         ("POST", [id, "status", word @ ("start" | "stop" | "shutdown" | "reboot")]) => act(call, node, kind, id, word),
+        ("POST", []) => making::create(call, node, kind),
+        ("DELETE", [id]) => making::destroy(call, node, kind, id),
+        ("POST", [id, "clone"]) => making::clone(call, node, kind, id),
+        (_, [id, "migrate"]) => moving::dispatch(call, node, kind, id),
+        (_, [id, "snapshot", rest @ ..]) => snapshots::dispatch(call, node, kind, id, rest),
+        ("POST", [id, "status", word @ ("suspend" | "resume")]) => pausing::act(call, node, kind, id, word),
+        (_, [id, what @ ("pending" | "config" | "resize" | "feature")]) => {
+            settings::dispatch(call, node, kind, id, what)
+        }
         _ => Err(call.unknown()),
     }
 }
@@ -79,14 +88,22 @@ pub(super) fn admit(
 fn status(call: &Call, node: &str, kind: GuestKind, id: &str) -> Result<Answer, Fault> {
     let (node, _) = admit(call, node, id, &["VM.Audit"], &[])?;
     let guest = find(call, &node, kind, id).ok_or_else(|| Fault::failed(no_configuration(&node, kind, id)))?;
-    data(shapes::guest_status(&guest, &call.cluster.backend.usage(&guest)))
+    let mut line = shapes::guest_status(&guest, &call.cluster.backend.usage(&guest));
+    let state = call.cluster.details.state();
+    if let Some(wanted) = state.managed.get(&guest.vmid) {
+        line["ha"] = json!({"managed": 1, "state": wanted});
+    }
+    if guest.running() && state.paused.contains(&guest.vmid) {
+        line["qmpstatus"] = json!("paused");
+    }
+    data(line)
 }
 
 fn config(call: &Call, node: &str, kind: GuestKind, id: &str) -> Result<Answer, Fault> {
     let specs = [optional("current", Kind::Boolean), optional("snapshot", Kind::Text)];
     let (node, _) = admit(call, node, id, &["VM.Audit"], &specs)?;
     let guest = find(call, &node, kind, id).ok_or_else(|| Fault::failed(no_configuration(&node, kind, id)))?;
-    let mut config = call.cluster.backend.config(&guest);
+    let mut config = call.cluster.config(&guest);
     let text = json!(config).to_string();
     config.insert("digest".to_owned(), json!(sha1(&text)));
     data(json!(config))
@@ -148,10 +165,39 @@ fn act(call: &Call, node: &str, kind: GuestKind, id: &str, word: &str) -> Result
     let overruled = if params.flag("overrule-shutdown") { overrule(call, kind, id) } else { Vec::new() };
     let order =
         Order { node: node.clone(), kind, id: id.to_owned(), action, skiplock: params.flag("skiplock"), overruled };
-    let prefix = if kind == GuestKind::Ct { "vz" } else { "qm" };
     let backend = Arc::clone(&call.cluster.backend);
-    let body = move |log: &TaskLog| order.run(backend.as_ref(), log);
-    let task = call.cluster.tasks.start(&node, format!("{prefix}{word}"), id.to_owned(), &call.who.full(), body);
+    let details = Arc::clone(&call.cluster.details);
+    if let Some(wanted) = pausing::wanted_of_ha(call, id, &order.action) {
+        return pausing::ask_ha(call, &node, kind, id, wanted, move |log| order.run(backend.as_ref(), log));
+    }
+    let body = move |log: &TaskLog| {
+        let done = order.run(backend.as_ref(), log);
+        let mut state = details.state();
+        if let Some(id) = vmid(&order.id).filter(|_| done.is_ok()) {
+            state.paused.remove(&id);
+            state.holds.remove(&id);
+        }
+        done
+    };
+    set_going(call, &node, &format!("{}{word}", prefix(kind)), id, body)
+}
+
+/// What the types of a guest's tasks begin with.
+pub(super) fn prefix(kind: GuestKind) -> &'static str {
+    if kind == GuestKind::Ct { "vz" } else { "qm" }
+}
+
+/// Sets a task going and answers its name; one that is to fail on demand fails.
+pub(super) fn set_going(
+    call: &Call,
+    node: &str,
+    kind: &str,
+    id: &str,
+    body: impl FnOnce(&TaskLog) -> Result<(), String> + Send + 'static,
+) -> Result<Answer, Fault> {
+    let fault = call.cluster.faults().tasks.get(kind).cloned();
+    let body = move |log: &TaskLog| fault.map_or_else(|| body(log), Err);
+    let task = call.cluster.tasks.start(node, kind.to_owned(), id.to_owned(), &call.who.full(), body);
     data(Value::String(task.upid.to_string()))
 }
 

@@ -4,8 +4,14 @@ mod access;
 mod agent;
 mod cluster;
 mod guests;
+mod making;
+mod moving;
 mod nodes;
+mod pausing;
 mod pools;
+mod settings;
+mod snapshots;
+mod stores;
 mod tasks;
 mod users;
 

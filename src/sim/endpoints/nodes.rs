@@ -1,6 +1,6 @@
 //! /nodes and what is below a node but guests and tasks, and /storage.
 
-use super::{data, guests, index, tasks};
+use super::{data, guests, index, stores, tasks};
 use crate::{
     model::values::GuestKind,
     sim::{
@@ -25,6 +25,11 @@ pub(super) fn dispatch(call: &Call, rest: &[&str]) -> Result<Answer, Fault> {
         ("GET", [node, "status"]) => status(call, node),
         ("POST", [node, "status"]) => power(call, node),
         ("GET", [node, "storage"]) => storages(call, node),
+        ("GET", [node, "storage", storage, "content"]) => stores::content(call, node, storage),
+        ("GET", [node, "network"]) => stores::network(call, node),
+        ("GET", [node, "aplinfo"]) => stores::appliances(call, node),
+        ("POST", [node, "aplinfo"]) => stores::download(call, node),
+        ("POST", [node, "vzdump"]) => stores::back_up(call, node),
         (_, [node, "tasks", rest @ ..]) => tasks::dispatch(call, node, rest),
         (_, [node, "lxc", rest @ ..]) => guests::dispatch(call, node, GuestKind::Ct, rest),
         (_, [node, "qemu", rest @ ..]) => guests::dispatch(call, node, GuestKind::Vm, rest),
