@@ -16,7 +16,7 @@ export RUSTFLAGS += -C target-feature=+crt-static
 endif
 LAB_EXE := $(abspath $(TARGET_DIR))/$(STATIC)/dev-release/remotectl
 
-.PHONY: help check test lab bench dist static demo fmt
+.PHONY: help check test lab bench dist static demo docs cast fmt
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -24,7 +24,7 @@ help:
 check: ## formatting, clippy, quick tests
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
-	$(CARGO) $(RUNNER) --locked --lib --bins --test floors --test catalogue --test cli --test face --test nl --test protocol --test simulator --test install_sh
+	$(CARGO) $(RUNNER) --locked --lib --bins --test floors --test catalogue --test cli --test face --test nl --test protocol --test hostile --test simulator --test install_sh
 
 test: check lab ## everything that this machine can run
 
@@ -47,6 +47,13 @@ dist: ## what is shipped: static, small
 demo: ## builds, and plans the mission's sentences over an example cluster
 	$(CARGO) build --locked --bin remotectl
 	scripts/demo $(TARGET_DIR)/debug/remotectl
+
+docs: ## docs/operations.md, from the catalogue
+	REMOTECTL_WRITE_DOCS=1 $(CARGO) test --locked --test face page_of_operations
+
+cast: ## docs/terminal.svg, from what the program prints
+	$(CARGO) build --locked --bin remotectl
+	scripts/cast $(TARGET_DIR)/debug/remotectl docs/terminal.svg
 
 fmt:
 	$(CARGO) fmt

@@ -260,6 +260,7 @@ impl Engine {
         let half = matches!(op, Op::AgentDeploy {}) && failed && agent.record.joined_at >= begun;
         if agent.record.role == AgentRole::Agent.as_str() && (removed || half) {
             self.roster.remove(&agent.record.id);
+            self.delivery.cut(&agent.record.id);
             self.store.remove_agent(agent.record.id, clock::unix_seconds(), "hub".to_owned()).await?;
         }
         Ok(())

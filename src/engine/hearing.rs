@@ -52,7 +52,9 @@ impl Engine {
         tracing::info!(agent = record.id, target = %record.target, joined = record.joined, "an agent joined");
         let reply =
             JoinReply { protocol: PROTOCOL, agent: record.id.clone(), generation: record.generation, time: now };
-        self.roster.insert(record, 0);
+        // A poll that is held for who was known before would not see what is queued for who is known now.
+        let id = record.id.clone();
+        self.roster.insert(record, 0).iter().chain([&id]).for_each(|id| self.delivery.cut(id));
         Ok(reply)
     }
 
