@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::{
-    engine::roster::AuthError,
+    engine::{roster::AuthError, seal::Row},
     link::{
         self,
         jwt::{Bound, JwtError},
@@ -174,6 +174,11 @@ fn check_operator(context: &Context, mut request: Request, class: Class) -> Resu
 fn operator_of(context: &Context, headers: &HeaderMap) -> Option<(String, Class)> {
     let hash = Digest::of(bearer(headers)?.as_bytes());
     let record = context.engine.store.operator_by_token(&hash).ok()??;
+    let row = Row::Operator { name: &record.name, role: &record.role, token: &hash };
+    if !context.engine.identity.sealed(&row, &record.seal) {
+        tracing::error!(operator = record.name, "this operator is on record, but was not added by this hub");
+        return None;
+    }
     let role = match record.role.as_str() {
         "admin" => Class::Admin,
         "operator" => Class::Operator,

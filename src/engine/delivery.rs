@@ -6,6 +6,7 @@ use crate::{
     link::{
         POLL_HOLD, PROTOCOL,
         envelope::{Command, Signed, Work},
+        keys::PublicKey,
         wire::{PollReply, PollRequest, ResultRequest},
     },
     model::{
@@ -100,9 +101,17 @@ pub struct Order {
 
 impl Delivery {
     /// With the commands that had not ended when the hub stopped.
-    pub fn new(open: Vec<CommandRecord>) -> Self {
+    pub fn new(open: Vec<CommandRecord>, hub: &PublicKey) -> Self {
         let delivery = Self { queues: Mutex::default(), waiting: Mutex::default() };
         for record in open {
+            // An agent obeys nothing else anyway, and would wait for ever before it.
+            let genuine = record.signed.signed_by(hub).is_some_and(|command| {
+                (&command.id, &command.agent, command.seq) == (&record.id, &record.agent, record.seq)
+            });
+            if !genuine {
+                tracing::error!(command = record.id, "this command is on record, but this hub did not give it");
+                continue;
+            }
             // Any of them may have been sent before the hub stopped.
             let queue = delivery.queue(&record.agent);
             queue.state().handed = record.seq;

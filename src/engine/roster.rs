@@ -190,6 +190,7 @@ mod tests {
             joined: "token".into(),
             joined_at: 0,
             facts: None,
+            seal: String::new(),
         }
     }
 

@@ -90,8 +90,14 @@ impl Hub {
 
     /// Kills it with SIGKILL and starts it again on the same port.
     pub fn restart(&mut self) {
+        self.restart_after(|_| {});
+    }
+
+    /// The same, with something done to its database in between.
+    pub fn restart_after(&mut self, meddle: impl FnOnce(&rusqlite::Connection)) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+        meddle(&rusqlite::Connection::open(self.directory.path().join("lib/hub/hub.db")).unwrap());
         self.process = spawn(&self.directory, &self.address, None);
         wait_until("the hub answers again", || self.api.send("GET", "/api/v1/hub", &[], b"", PATIENCE).is_ok());
     }
@@ -190,10 +196,14 @@ impl Hub {
         line.split_whitespace().nth(3).unwrap().parse().unwrap()
     }
 
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap()
+    }
+
     /// How many requests of agents it has logged.
     pub fn requests_seen(&self) -> usize {
-        let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap();
-        log.lines().filter(|line| line.contains("joined") || line.contains("not believed")).count()
+        self.log().lines().filter(|line| line.contains("joined") || line.contains("not believed")).count()
     }
 
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
