@@ -349,6 +349,46 @@ fn mistakes_are_told_with_the_next_step() {
 
 // Documents
 
+/// The words of a command as a document shows it, behind `remotectl`; a comment is none of them.
+fn words(line: &str) -> Vec<String> {
+    let line = line.split("  #").next().unwrap_or_default();
+    let line = line.split(" > ").next().unwrap_or_default();
+    let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
+    for letter in line.trim().chars() {
+        match letter {
+            '"' => quoted = !quoted,
+            ' ' if !quoted => words.push(std::mem::take(&mut word)),
+            other => word.push(other),
+        }
+    }
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[test]
+fn the_commands_in_the_documents_are_right() {
+    for document in ["README.md", "docs/security.md", "CONTRIBUTING.md"] {
+        let content = fs::read_to_string(project(document)).expect("it is there");
+        for line in content.lines() {
+            let Some(shown) = line.trim_start_matches("    ").trim_start_matches("./").strip_prefix("remotectl ")
+            else {
+                continue;
+            };
+            if line.starts_with("    ") {
+                let words = std::iter::once("remotectl".to_owned()).chain(words(shown));
+                let parsed = help::command(None).try_get_matches_from(words);
+                assert!(parsed.is_ok(), "{document}: {line}: {}", parsed.unwrap_err());
+            }
+        }
+        for quoted in content.split('`').skip(1).step_by(2).filter_map(|text| text.strip_prefix("remotectl ")) {
+            let name = quoted.split([' ', '\n']).next().unwrap_or_default();
+            let known = name.starts_with('-') || help::command(None).find_subcommand(name).is_some();
+            assert!(known, "{document}: `remotectl {quoted}`: there is no such command");
+        }
+    }
+}
+
 /// docs/operations.md, as the catalogue and what is built would have it.
 fn operations() -> String {
     let mut page = "# Operations\n\n\
