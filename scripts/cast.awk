@@ -1,5 +1,5 @@
 # What a terminal showed, as an SVG: lines appear one after another, commands after a pause; where nothing moves, all of it
-# is there. A line that begins with \001 is a command. Colours are the few that cli::screen writes.
+# is there. A line that begins with `$ ` is a command. Colours are the few that cli::screen writes.
 
 function escaped(text) {
 	gsub(/&/, "\\&amp;", text)
@@ -40,8 +40,9 @@ function spans(line,    out, open, sequence, name) {
 }
 
 {
-	command = substr($0, 1, 1) == "\001"
-	line = command ? substr($0, 2) : $0
+	line = $0
+	# What is typed: by us, or at the demo's prompt.
+	command = line ~ /^\$ /
 	# The blank line after the last output is none.
 	blank = line == ""
 	if (!blank) {

@@ -14,9 +14,9 @@ pub const ROLE: &str = "RemotectlAgent";
 /// The user.
 pub const USER: &str = "remotectl@pve";
 /// What every version knows of what we need.
-pub(super) const PRIVILEGES: [&str; 5] = ["Datastore.Audit", "Pool.Audit", "Sys.Audit", "VM.Audit", "VM.PowerMgmt"];
+pub const PRIVILEGES: [&str; 5] = ["Datastore.Audit", "Pool.Audit", "Sys.Audit", "VM.Audit", "VM.PowerMgmt"];
 /// What asks a guest agent for its system and addresses: the first since version 9, the second before.
-pub(super) const GUEST_AGENT: [&str; 2] = ["VM.GuestAgent.Audit", "VM.Monitor"];
+pub const GUEST_AGENT: [&str; 2] = ["VM.GuestAgent.Audit", "VM.Monitor"];
 
 /// Something that runs `pveum`.
 pub trait Pveum {

@@ -29,7 +29,7 @@ pub fn answers(world: &World) -> Vec<Verdict> {
         }
         (Ok(_), _) => Verdict {
             mend: Some(
-                "`remotectl login STRING` keeps the way to one; `remotectl hub serve` begins one here".to_owned(),
+                "`remotectl demo` needs none; `remotectl up` on a Proxmox node makes one; `remotectl login STRING` keeps the way to one".to_owned(),
             ),
             ..Verdict::skipped("none is known here")
         },
@@ -139,7 +139,7 @@ pub fn nodes(world: &World) -> Vec<Verdict> {
         match world.hub().map(|hub| hub.nodes("")) {
         Some(Ok(nodes)) if nodes.is_empty() => Verdict {
             mend: Some(
-                "`remotectl hub join-token --role pve-agent`, then `remotectl pve-agent install --join STRING` on a node"
+                "`remotectl hub join-token --role pve-agent` here, `remotectl pve-agent install --join STRING` on a node"
                     .to_owned(),
             ),
             ..Verdict::skipped("no Proxmox node has joined yet")
