@@ -396,7 +396,7 @@ fn operations() -> String {
         without language: `remotectl run OPERATION SELECTOR key=value`. This page is made from the catalogue \
         (`src/model/operations.toml`) by `tests/face.rs`, which fails where the two differ.\n\n\
         **Risk** is the base: a target tagged `production` raises it by one, five targets or more by another, and so does a \
-        node; what only reads stays `observe`. From `high` on a plan waits for a yes, `critical` for the target's name typed. \
+        node; what only reads stays `observe`. It rises no further than `high`. From `high` on a plan waits for a yes, `critical` for the target's name typed. \
         **Undo** is the operation that puts things back. An argument with ? may be left out. *Not yet* means: it is planned \
         and shown, and rejected in a plain sentence when carried out.\n"
         .to_owned();
