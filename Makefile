@@ -21,8 +21,9 @@ LAB_EXE := $(abspath $(TARGET_DIR))/$(STATIC)/dev-release/remotectl
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-check: ## formatting, clippy, quick tests
+check: ## formatting, clippy, shellcheck, quick tests
 	$(CARGO) fmt --check
+	scripts/check-shell
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	$(CARGO) $(RUNNER) --locked --lib --bins --test floors --test catalogue --test cli --test face --test nl --test protocol --test hostile --test simulator --test install_sh
 

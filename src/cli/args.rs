@@ -27,6 +27,12 @@ pub struct LowArgs {
 /// Every command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Sets up this Proxmox node: hub and pve-agent, installed and running
+    #[command(after_help = "Examples:\n  remotectl up\n  remotectl up --dry-run")]
+    Up(UpArgs),
+    /// Takes it all away again, agents in guests included
+    #[command(after_help = "Examples:\n  remotectl down --dry-run\n  remotectl down --purge")]
+    Down(DownArgs),
     /// Plans a sentence, asks where it must, carries it out and answers
     ///
     /// What only reads is done at once; what changes something is shown first, and from risk high on waits for your yes.
@@ -150,6 +156,41 @@ pub enum PlannerChoice {
 #[derive(Debug, Args)]
 pub struct JsonArgs {
     /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `up`.
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// Where the hub listens; may be repeated.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Vec<String>,
+    /// The hub's address that join strings name; may be repeated.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise: Vec<String>,
+    /// Only look, and say what would be done.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `down`.
+#[expect(clippy::struct_excessive_bools, reason = "they are switches, as they are typed")]
+#[derive(Debug, Args)]
+pub struct DownArgs {
+    /// Take the hub's identity, database and configuration away too; that can't be undone.
+    #[arg(long)]
+    pub purge: bool,
+    /// Do not ask.
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Only look, and say what would be taken away.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
 }

@@ -3,8 +3,8 @@
 
 use super::{
     args::{
-        ApproveArgs, AskArgs, Command, HistoryArgs, ListArgs, LowArgs, PlanArgs, PlanIdArgs, PlannerChoice, RunArgs,
-        SelectArgs, Shell,
+        ApproveArgs, AskArgs, Command, DownArgs, HistoryArgs, ListArgs, LowArgs, PlanArgs, PlanIdArgs, PlannerChoice,
+        RunArgs, SelectArgs, Shell, UpArgs,
     },
     flow::Consent,
     operation,
@@ -15,7 +15,7 @@ use crate::{
         Failure,
         messages::{PlanRequest, RunRequest},
     },
-    roles::{agent::InstallOptions, hub::HubOptions},
+    roles::{agent::InstallOptions, hub::HubOptions, up::UpOptions},
 };
 use std::path::PathBuf;
 
@@ -35,6 +35,10 @@ pub enum HiArgs {
     Client(Client),
     /// Something that the hub's administration asks it to do, by its local socket first.
     Administer(Administer),
+    /// Setting this Proxmox node up; whether as JSON.
+    Up(UpOptions, bool),
+    /// Taking that away again.
+    Down(DownArgs),
     /// Being a role, or installing one.
     Role(Role),
     /// Keeping a login.
@@ -107,6 +111,8 @@ pub enum Role {
     HubInit(HubOptions),
     /// `hub install`.
     HubInstall(HubOptions),
+    /// `hub uninstall`; whether to purge.
+    HubUninstall(bool),
     /// `hub check`.
     HubCheck(HubOptions),
     /// `agent run`.
@@ -139,6 +145,11 @@ impl TryFrom<LowArgs> for HiArgs {
     fn try_from(low: LowArgs) -> Result<Self, Failure> {
         let list = |listing, args: ListArgs| Self::Client(Client::List(listing, args.selector.join(" "), args.json));
         Ok(match low.command {
+            Command::Up(args) => {
+                let UpArgs { listen, advertise, dry_run, json } = args;
+                Self::Up(UpOptions { listen, advertise, dry_run }, json)
+            }
+            Command::Down(args) => Self::Down(args),
             Command::Plan(args) => plan(args)?,
             Command::Ask(args) => Self::Client(ask(args)?),
             Command::Run(args) => Self::Client(run(args)?),
@@ -155,8 +166,8 @@ impl TryFrom<LowArgs> for HiArgs {
             Command::Login(args) => Self::Login(args.string),
             Command::Logout => Self::Logout,
             Command::Hub(command) => hub(command),
-            Command::Agent(command) => Self::Role(agent(command)?),
-            Command::PveAgent(command) => Self::Role(pve_agent(command)?),
+            Command::Agent(command) => Self::Role(agent(command)),
+            Command::PveAgent(command) => Self::Role(pve_agent(command)),
             Command::Completions { shell } => Self::Completions(shell),
             Command::Man { directory } => Self::Man(directory),
             Command::Doctor(args) => Self::Doctor { json: args.json },
@@ -227,31 +238,32 @@ fn hub(command: HubCommand) -> HiArgs {
         HubCommand::Serve(args) => HiArgs::Role(Role::HubServe(args.into())),
         HubCommand::Init(args) => HiArgs::Role(Role::HubInit(args.into())),
         HubCommand::Install(args) => HiArgs::Role(Role::HubInstall(args.into())),
+        HubCommand::Uninstall(args) => HiArgs::Role(Role::HubUninstall(args.purge)),
         HubCommand::Check(args) => HiArgs::Role(Role::HubCheck(args.into())),
         HubCommand::JoinToken(args) => HiArgs::Administer(Administer::JoinToken(args)),
         HubCommand::Operator(command) => HiArgs::Administer(Administer::Operator(command)),
     }
 }
 
-fn agent(command: AgentCommand) -> Result<Role, Failure> {
-    Ok(match command {
+fn agent(command: AgentCommand) -> Role {
+    match command {
         AgentCommand::Run(args) => Role::AgentRun(args.config),
         AgentCommand::Once => Role::AgentOnce,
-        AgentCommand::Install(args) => Role::AgentInstall(install(args)?),
+        AgentCommand::Install(args) => Role::AgentInstall(args.into()),
         AgentCommand::Uninstall(args) => Role::AgentUninstall(args.purge),
         AgentCommand::Status(args) => Role::AgentStatus(args.json),
         AgentCommand::Probe { hub, json } => Role::AgentProbe(hub, json),
-    })
+    }
 }
 
-fn pve_agent(command: PveAgentCommand) -> Result<Role, Failure> {
-    Ok(match command {
+fn pve_agent(command: PveAgentCommand) -> Role {
+    match command {
         PveAgentCommand::Run(args) => Role::PveAgentRun(args.config),
-        PveAgentCommand::Install(args) => Role::PveAgentInstall(install(args)?),
+        PveAgentCommand::Install(args) => Role::PveAgentInstall(args.into()),
         PveAgentCommand::Uninstall(args) => Role::PveAgentUninstall(args.purge),
         PveAgentCommand::Status(args) => Role::PveAgentStatus(args.json),
         PveAgentCommand::Probe(args) => Role::PveAgentProbe(args.json),
-    })
+    }
 }
 
 impl From<HubArgs> for HubOptions {
@@ -260,13 +272,11 @@ impl From<HubArgs> for HubOptions {
     }
 }
 
-fn install(args: InstallArgs) -> Result<InstallOptions, Failure> {
-    if args.join.is_none() && !args.finish {
-        return Err(Failure::usage("installing an agent: which hub is it for?")
-            .help("--join STRING, with what `remotectl hub join-token` prints on the hub's machine"));
+impl From<InstallArgs> for InstallOptions {
+    fn from(args: InstallArgs) -> Self {
+        let InstallArgs { join, hub, no_service, no_start, finish, wait, json } = args;
+        Self { join, hubs: hub, no_service, no_start, finish, wait, json }
     }
-    let InstallArgs { join, hub, no_service, no_start, finish, wait, json } = args;
-    Ok(InstallOptions { join, hubs: hub, no_service, no_start, finish, wait, json })
 }
 
 #[cfg(test)]
@@ -319,11 +329,5 @@ mod tests {
             panic!()
         };
         assert_eq!(selector, "tag=web and type=ct");
-    }
-
-    #[test]
-    fn an_install_says_for_which_hub() {
-        assert!(meaning(&["agent", "install"]).unwrap_err().help.unwrap().contains("join-token"));
-        assert!(matches!(meaning(&["agent", "install", "--finish"]).unwrap(), HiArgs::Role(Role::AgentInstall(_))));
     }
 }

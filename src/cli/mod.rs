@@ -23,6 +23,7 @@ mod role_args;
 mod screen;
 mod table;
 pub mod text;
+mod up;
 mod usage;
 mod version;
 
@@ -83,6 +84,8 @@ fn act(screen: &mut Screen, high: HiArgs) -> Result<Exit, Failure> {
         }
         HiArgs::Client(call) => ask_hub(screen, &client::connect(Prefer::Login)?, call),
         HiArgs::Administer(call) => administer(screen, &client::connect(Prefer::Local)?, call),
+        HiArgs::Up(options, json) => up::up(screen, &options, json),
+        HiArgs::Down(args) => up::down(screen, &args),
         HiArgs::Role(role) => be(role).map(|()| Exit::Done),
         HiArgs::Login(string) => admin::login(screen, &string, client::connect_to),
         HiArgs::Logout => admin::logout(screen),
@@ -144,6 +147,7 @@ fn be(role: Role) -> Result<(), Failure> {
         Role::HubServe(options) => hub::serve(&options),
         Role::HubInit(options) => hub::init(&options),
         Role::HubInstall(options) => hub::install(&options),
+        Role::HubUninstall(purge) => hub::uninstall(purge),
         Role::HubCheck(options) => hub::check(&options),
         Role::AgentRun(config) => agent::run(config),
         Role::AgentOnce => agent::once(),

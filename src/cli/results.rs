@@ -210,7 +210,7 @@ pub fn line(result: &TargetResult, label: &str, wide: usize) -> Line {
 }
 
 /// `12 ms`, `1.4 s`, `3 min 20 s`.
-fn seconds(milliseconds: u64) -> String {
+pub fn seconds(milliseconds: u64) -> String {
     let tenths = milliseconds.saturating_add(50) / 100;
     match milliseconds {
         ..100 => format!("{milliseconds} ms"),

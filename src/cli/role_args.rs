@@ -16,6 +16,9 @@ pub enum HubCommand {
     /// Installs the hub as a service of this machine
     #[command(after_help = "Example:\n  remotectl hub install")]
     Install(HubArgs),
+    /// Takes the hub off this machine again
+    #[command(after_help = "Example:\n  remotectl hub uninstall --purge")]
+    Uninstall(PurgeArgs),
     /// Checks the database and the keys
     #[command(after_help = "Example:\n  remotectl hub check")]
     Check(HubArgs),
@@ -172,7 +175,7 @@ pub struct ConfigArgs {
 /// `uninstall`.
 #[derive(Debug, Args)]
 pub struct PurgeArgs {
-    /// Take key, journal and configuration away too.
+    /// Take keys, data and configuration away too.
     #[arg(long)]
     pub purge: bool,
 }
@@ -181,7 +184,7 @@ pub struct PurgeArgs {
 #[expect(clippy::struct_excessive_bools, reason = "they are switches, as they are typed")]
 #[derive(Debug, Args)]
 pub struct InstallArgs {
-    /// The join string that `remotectl hub join-token` prints.
+    /// The join string that `remotectl hub join-token` prints; without it, what is missing of a member is put back.
     #[arg(long, value_name = "STRING")]
     pub join: Option<String>,
     /// An address of the hub to try before those of the join string; may be repeated.

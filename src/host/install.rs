@@ -11,9 +11,11 @@
 mod changes;
 mod definition;
 mod error;
+mod look;
 mod remove;
 
 pub use error::InstallError;
+pub use look::Parts;
 pub use remove::Removed;
 
 use super::{
@@ -148,6 +150,12 @@ pub fn stop(role: Role) -> Result<(), InstallError> {
 /// Takes a role away from this machine, with `purge` its configuration and state too. A role that is not there is no error.
 pub fn uninstall(role: Role, purge: bool) -> Result<Removed, InstallError> {
     here(|installer| installer.uninstall(role, purge))
+}
+
+/// What of a role is on this machine; needs no root.
+pub fn look(role: Role) -> Parts {
+    let commands = ThisMachine::within(TIME);
+    Installer::new(Path::new("/"), Init::here(), &commands).look(role)
 }
 
 /// A role's service on this machine; `None` where it is not installed.

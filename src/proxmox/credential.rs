@@ -121,6 +121,38 @@ pub fn install_credential(pveum: &dyn Pveum, node: &str) -> Result<Token, Creden
     Ok(token)
 }
 
+/// What there is of the credential.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The role.
+    pub role: bool,
+    /// The user.
+    pub user: bool,
+    /// This node's token.
+    pub token: bool,
+    /// How many other nodes have a token.
+    pub others: usize,
+}
+
+impl Held {
+    /// Whether there is anything that belongs to this node alone.
+    pub fn any(&self) -> bool {
+        self.token || ((self.role || self.user) && self.others == 0)
+    }
+}
+
+/// Looks what there is of the credential.
+pub fn held(pveum: &dyn Pveum, node: &str) -> Result<Held, CredentialError> {
+    let users: Vec<UserLine> = list(pveum, &["user", "list"])?;
+    let roles: Vec<RoleLine> = list(pveum, &["role", "list"])?;
+    let user = users.iter().any(|user| user.userid == USER);
+    let tokens = if user { tokens(pveum)? } else { Vec::new() };
+    let name = token_name(node);
+    let (own, others): (Vec<_>, Vec<_>) = tokens.into_iter().partition(|token| token.tokenid == name);
+    let role = roles.iter().any(|role| role.roleid == ROLE);
+    Ok(Held { role, user, token: !own.is_empty(), others: others.len() })
+}
+
 /// Takes this node's token away, and user and role with the last one. What is not there is no error.
 pub fn remove_credential(pveum: &dyn Pveum, node: &str) -> Result<(), CredentialError> {
     let users: Vec<UserLine> = list(pveum, &["user", "list"])?;
@@ -143,7 +175,7 @@ pub fn remove_credential(pveum: &dyn Pveum, node: &str) -> Result<(), Credential
 }
 
 /// Each node has its own token, so that taking one node away leaves the others alone.
-fn token_name(node: &str) -> String {
+pub fn token_name(node: &str) -> String {
     format!("node-{node}")
 }
 
@@ -279,11 +311,15 @@ mod tests {
         let pveum = Fake::default();
         install_credential(&pveum, "pve1").unwrap();
         install_credential(&pveum, "pve2").unwrap();
+        let both = Held { role: true, user: true, token: true, others: 1 };
+        assert_eq!(held(&pveum, "pve1").unwrap(), both);
         remove_credential(&pveum, "pve1").unwrap();
+        assert!(!held(&pveum, "pve1").unwrap().any());
         assert_eq!((pveum.has("user"), pveum.has("role"), pveum.tokens.borrow().len()), (true, true, 1));
         remove_credential(&pveum, "pve2").unwrap();
         remove_credential(&pveum, "pve2").unwrap();
         assert_eq!((pveum.has("user"), pveum.has("role")), (false, false));
+        assert_eq!(held(&pveum, "pve2").unwrap(), Held::default());
     }
 
     #[test]

@@ -9,4 +9,5 @@ pub mod hub;
 pub mod logging;
 pub mod membership;
 pub mod pve_agent;
+pub mod up;
 pub mod version;

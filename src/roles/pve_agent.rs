@@ -2,7 +2,7 @@
 //! guests without an agent, and puts agents into them.
 
 use super::{
-    agent::{HostWorker, InstallOptions, install_as, pointer_of, status_of, uninstall_as},
+    agent::{HostWorker, InstallOptions, Made, pointer_of, set_up_as, status_of, tell, uninstall_as},
     logging,
     membership::Home,
 };
@@ -67,19 +67,31 @@ pub fn run(config: Option<PathBuf>) -> Result<(), Failure> {
 
 /// `pve-agent install`: also makes the Proxmox role, user and token through pveum.
 pub fn install(options: &InstallOptions) -> Result<(), Failure> {
+    tell(AgentRole::PveAgent, options.json, set_up(options)?)
+}
+
+/// Does what `pve-agent install` does, and tells nobody.
+pub fn set_up(options: &InstallOptions) -> Result<Made, Failure> {
     if options.finish {
-        return install_as(AgentRole::PveAgent, options);
+        return set_up_as(AgentRole::PveAgent, options);
     }
     // Before a credential is made anew: a mistyped join string should leave a working one as it is.
     pointer_of(AgentRole::PveAgent, options)?;
     let home = Home::find(AgentRole::PveAgent, None);
+    let fresh = !home.config.exists();
     let token = credential::install_credential(&credential::System, &facts::hostname())
         .map_err(|error| no_credential(&error))?;
-    let installed = keep(&home, &token).and_then(|()| install_as(AgentRole::PveAgent, options));
-    if installed.is_err() && !home.config.exists() {
+    let installed = keep(&home, &token).and_then(|()| set_up_as(AgentRole::PveAgent, options));
+    if installed.is_err() && fresh {
         take_back()?;
     }
     installed
+}
+
+/// Whether the credential that is kept still opens the Proxmox API.
+pub fn credential_works() -> bool {
+    client(&Home::find(AgentRole::PveAgent, None))
+        .is_ok_and(|client| proxmox::inventory(&client, &mut Known::default()).is_ok())
 }
 
 /// `pve-agent uninstall`.

@@ -53,6 +53,7 @@ pub const DEFINED: &[Definition] = &[
     Definition { vmid: 105, name: "stopped", ..PLAIN },
     Definition { vmid: 106, name: "full", size: "3M", ..PLAIN },
     Definition { vmid: 107, name: "read-only", read_only: true, ..PLAIN },
+    Definition { vmid: 108, name: "busybox", node: "pve3", base: Base::Busybox, ..PLAIN },
 ];
 
 impl Definition {
@@ -150,6 +151,7 @@ impl Container<'_> {
                 matches!(String::from_utf8_lossy(&state.stdout).trim(), "running" | "degraded")
             }
             Base::OpenRc | Base::Node => self.exec(["pgrep", "nginx"]).status.success(),
+            Base::Busybox => self.exec(["test", "-e", "/run/up"]).status.success(),
         });
     }
 
@@ -158,16 +160,13 @@ impl Container<'_> {
         self.text(["cat", "/run/nginx.pid"])?.trim().parse().ok()
     }
 
-    /// Every path in it, sorted, with kind, and for files size and time: to compare before and after. Not what lives in
-    /// memory, nor logs and the like that change by themselves.
+    /// Every path in it, sorted: see `listing`.
     pub fn files(&self) -> Vec<String> {
-        let mut find = vec!["find", "/", "-xdev", "("];
-        for (place, moving) in MOVING.iter().enumerate() {
-            find.extend(if place == 0 { vec!["-path", moving] } else { vec!["-o", "-path", moving] });
-        }
-        find.extend([")", "-prune", "-o", "-type", "d", "-printf", "d %p\\n"]);
-        find.extend(["-o", "-printf", "%y %p %s %T@ %m %U %G\\n"]);
-        let text = self.text(find).expect("find works");
+        let text = match self.definition.base {
+            Base::Busybox => self.text(["sh", "-c", BUSYBOX_LISTING]),
+            _ => self.text(listing()),
+        };
+        let text = text.expect("find works");
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
         lines.sort();
         lines
@@ -180,8 +179,35 @@ impl Container<'_> {
     }
 }
 
-const MOVING: &[&str] =
-    &["/proc", "/sys", "/dev", "/run", "/var/log", "/var/lib/systemd", "/var/cache/ldconfig", "/tmp/systemd-private-*"];
+/// A `find` that prints every path with its kind, and for files size, time, mode and owner: to compare before and after.
+/// Not what lives in memory, nor logs and the like that change by themselves.
+pub fn listing() -> Vec<&'static str> {
+    let mut find = vec!["find", "/", "-xdev", "("];
+    for (place, moving) in MOVING.iter().enumerate() {
+        find.extend(if place == 0 { vec!["-path", moving] } else { vec!["-o", "-path", moving] });
+    }
+    find.extend([")", "-prune", "-o", "-type", "d", "-printf", "d %p\\n"]);
+    find.extend(["-o", "-printf", "%y %p %s %T@ %m %U %G\\n"]);
+    find
+}
+
+/// The same where `find` prints nothing but names, with no more than is moving there.
+const BUSYBOX_LISTING: &str = "\
+    set -- / -xdev '(' -path /proc -o -path /sys -o -path /dev -o -path /run ')' -prune -o
+    find \"$@\" -type d -print
+    find \"$@\" ! -type d -exec stat -c '%F %n %s %Y %a %u %g' '{}' +";
+
+const MOVING: &[&str] = &[
+    "/proc",
+    "/sys",
+    "/dev",
+    "/run",
+    "/var/log",
+    "/var/lib/lxc/*/log",
+    "/var/lib/systemd",
+    "/var/cache/ldconfig",
+    "/tmp/systemd-private-*",
+];
 
 /// Waits for something to become true, looking again and again; a test that waits in vain says for what.
 pub fn wait_until(what: &str, patience: Duration, mut condition: impl FnMut() -> bool) {

@@ -7,6 +7,7 @@
 mod cluster;
 mod container;
 mod ground;
+mod installer;
 mod lab;
 mod node;
 mod packages;
@@ -17,6 +18,7 @@ mod rootfs;
 mod run;
 mod standin;
 mod stories;
+mod up;
 
 use libtest_mimic::{Arguments, Trial, run as run_trials};
 use rootfs::Base;
@@ -63,6 +65,6 @@ fn fit() -> Result<(), String> {
         return Err("`make lab` runs it (it starts containers as root, and installs what that needs)".to_owned());
     }
     packages::provide()?;
-    let made = [Base::Systemd, Base::OpenRc, Base::Node].iter().try_for_each(|base| base.provide(false).map(drop));
+    let made = Base::ALL.iter().try_for_each(|base| base.provide(false).map(drop));
     made.map_err(|error| format!("its root file systems can't be made: {error}"))
 }

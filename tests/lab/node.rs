@@ -1,7 +1,11 @@
 //! Nodes: sets of namespaces that look like Proxmox hosts from within. Each is held by one process (node.sh), and a
 //! command on a node is one `nsenter` away.
 
-use super::{container::wait_until, rootfs::Base, run::Run};
+use super::{
+    container::{listing, wait_until},
+    rootfs::Base,
+    run::Run,
+};
 use std::{
     ffi::OsStr,
     fs,
@@ -71,6 +75,16 @@ impl Node {
             .envs([("PATH", PATH), ("HOME", "/root"), ("USER", "root"), ("LANG", "C.UTF-8"), ("TERM", "dumb")])
             .stdin(Stdio::null());
         command
+    }
+
+    /// Every path on it, sorted: see `container::listing`.
+    pub fn files(&self) -> Vec<String> {
+        let listing = listing();
+        let output = self.command(listing[0]).args(&listing[1..]).output().expect("nsenter can be run");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut lines: Vec<String> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
     }
 
     /// Waits until its systemd has nothing more to do.

@@ -22,6 +22,8 @@ pub enum Base {
     OpenRc,
     /// What a node is: Debian with systemd, LXC and an SSH server.
     Node,
+    /// One static busybox and nothing else, with busybox' own init.
+    Busybox,
 }
 
 /// Part of the cache's key: change it with anything below that changes the result.
@@ -37,12 +39,16 @@ const OPTIONS: &[&str] = &[
 ];
 
 impl Base {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Systemd, Self::OpenRc, Self::Node, Self::Busybox];
+
     /// Its name in a container's `rootfs` line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Systemd => "systemd",
             Self::OpenRc => "openrc",
             Self::Node => "node",
+            Self::Busybox => "busybox",
         }
     }
 
@@ -51,12 +57,17 @@ impl Base {
             Self::Systemd => "systemd,systemd-sysv,dbus,iproute2,procps,nginx-light",
             Self::OpenRc => "openrc,sysvinit-core,iproute2,procps,ifupdown,nginx-light",
             Self::Node => "systemd,systemd-sysv,dbus,iproute2,procps,lxc,uidmap,openssh-server,openssh-client",
+            Self::Busybox => "busybox-static",
         }
     }
 
     /// The folder with the file system; made first if it isn't there. `shifted` is the one for unprivileged containers.
     pub fn provide(self, shifted: bool) -> io::Result<PathBuf> {
-        let adapted = if self == Self::Node { OF_THE_MACHINE.join(" ") } else { String::new() };
+        let adapted = match self {
+            Self::Node => OF_THE_MACHINE.join(" "),
+            Self::Busybox => format!("{BUSYBOX_ONLY:?}{INITTAB}"),
+            Self::Systemd | Self::OpenRc => String::new(),
+        };
         let recipe = format!("{REVISION} {SUITE} {} {}{adapted}", self.packages(), OPTIONS.join(" "));
         let digest = Digest::of(recipe.as_bytes());
         let key = &digest.as_str()[..16];
@@ -79,13 +90,18 @@ impl Base {
 
     fn make(self, place: &Path) -> io::Result<()> {
         eprintln!("lab: making the {} root file system (once, about half a minute)", self.name());
+        let variant: &[&str] = if self == Self::Busybox { BUSYBOX_ONLY } else { &[] };
         succeed(
             Command::new("mmdebstrap")
                 .args(OPTIONS)
+                .args(variant)
                 .arg(format!("--include={}", self.packages()))
                 .arg(SUITE)
                 .arg(place),
         )?;
+        if self == Self::Busybox {
+            return reduce_to_busybox(place);
+        }
         let devices = place.join("dev");
         fs::remove_dir_all(&devices)?;
         fs::create_dir(&devices)?;
@@ -93,8 +109,36 @@ impl Base {
             Self::Systemd => adapt_systemd(place),
             Self::OpenRc => adapt_openrc(place),
             Self::Node => adapt_node(place),
+            Self::Busybox => Ok(()),
         }
     }
+}
+
+/// Unpacks, and configures nothing. The last variant that is given counts.
+const BUSYBOX_ONLY: &[&str] = &["--variant=extract"];
+/// `/run` lives in memory, and what is in it says that the system is up.
+const INITTAB: &str = "::sysinit:/bin/mount -t tmpfs -o mode=755 tmpfs /run\n::sysinit:/bin/touch /run/up\n\
+                       ::ctrlaltdel:/bin/poweroff\n::shutdown:/bin/umount -a -r\n";
+
+/// Keeps the one program, and gives it all its names.
+fn reduce_to_busybox(root: &Path) -> io::Result<()> {
+    let found = ["usr/bin/busybox", "bin/busybox"].map(|path| root.join(path)).into_iter().find(|path| path.exists());
+    let program = fs::read(found.ok_or_else(|| io::Error::other("the package has no busybox"))?)?;
+    for entry in fs::read_dir(root)? {
+        let path = entry?.path();
+        if path.is_symlink() || !path.is_dir() { fs::remove_file(path)? } else { fs::remove_dir_all(path)? }
+    }
+    for folder in ["bin", "sbin", "usr/bin", "usr/sbin", "etc", "dev", "proc", "sys", "run", "root", "tmp", "var/log"] {
+        fs::create_dir_all(root.join(folder))?;
+    }
+    fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
+    let busybox = root.join("bin/busybox");
+    fs::write(&busybox, program)?;
+    fs::set_permissions(&busybox, fs::Permissions::from_mode(0o755))?;
+    succeed(Command::new("chroot").arg(root).args(["/bin/busybox", "--install", "-s"]))?;
+    fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n")?;
+    fs::write(root.join("etc/group"), "root:x:0:\n")?;
+    fs::write(root.join("etc/inittab"), INITTAB)
 }
 
 /// What makes no sense in a container, or moves files about while a test compares them.

@@ -1,6 +1,6 @@
 //! All tests of the lab, by name.
 
-use super::{ground, product, reach, recorded};
+use super::{ground, installer, product, reach, recorded, up};
 
 /// A test by name.
 pub type Story = (&'static str, fn());
@@ -26,4 +26,10 @@ pub const ALL: &[Story] = &[
 pub const WITH_PRODUCT: &[Story] = &[
     ("product::a_sentence_restarts_nginx", product::a_sentence_restarts_nginx),
     ("product::a_question_leaves_nothing_behind", product::a_question_leaves_nothing_behind),
+    ("installer::each_init_system_gets_its_service", installer::each_init_system_gets_its_service),
+    ("installer::what_is_wrong_is_said", installer::what_is_wrong_is_said),
+    ("up::a_node_goes_up_and_down_without_a_trace", up::a_node_goes_up_and_down_without_a_trace),
+    ("up::half_an_installation_is_put_right", up::half_an_installation_is_put_right),
+    ("up::what_is_refused_leaves_nothing", up::what_is_refused_leaves_nothing),
+    ("up::who_does_not_answer_is_named", up::who_does_not_answer_is_named),
 ];

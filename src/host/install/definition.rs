@@ -79,9 +79,11 @@ const AGENTS_CONFINEMENT: &str = "\
 # Not confined: operators' commands and package managers run below this service, and inherit what would confine it.
 ";
 
+/// The run-time directory stays when the hub stops: a pve-agent beside it tells there how it stands.
 const HUBS_CONFINEMENT: &str = "\
 RuntimeDirectory=remotectl
 RuntimeDirectoryMode=0755
+RuntimeDirectoryPreserve=yes
 NoNewPrivileges=yes
 LockPersonality=yes
 MemoryDenyWriteExecute=yes

@@ -78,6 +78,10 @@ impl Installer<'_> {
         removal.file(&self.root.join(definition::log_file(role)));
         // Where it told how it stands: without a service there is nothing to tell.
         removal.file(&self.root.join(format!("run/remotectl/{}.json", role.as_str())));
+        if role == Role::Hub {
+            // One that was killed has left its socket.
+            removal.file(&self.root.join("run/remotectl/hub.sock"));
+        }
         if purge {
             removal.file(&self.root.join(format!("etc/remotectl/{}.toml", role.as_str())));
             removal.tree(&self.root.join("var/lib/remotectl").join(role.as_str()));

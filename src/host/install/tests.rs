@@ -242,3 +242,27 @@ fn full_and_read_only_filesystems_are_said_plainly() {
     assert!(failure.help.unwrap().starts_with("free space there"));
     assert!(matches!(check_room(Path::new("/x"), u64::MAX), Err(InstallError::Space { .. })));
 }
+
+#[test]
+fn what_is_there_and_what_is_missing_is_seen() {
+    let place = Place::new(b"one");
+    let commands = place.systemd(|_| false);
+    let installer = on(&place, &commands);
+    assert!(installer.look(Role::Agent).none());
+    installer.install(&place.service(Role::Agent, "1.0.0")).unwrap();
+    let parts = installer.look(Role::Agent);
+    assert!(parts.whole() && !parts.half(), "{parts:?}");
+    fs::remove_file(place.root().join("etc/systemd/system/remotectl-agent.service")).unwrap();
+    fs::remove_dir_all(place.root().join("opt/remotectl/versions")).unwrap();
+    fs::create_dir_all(place.root().join("var/lib/remotectl/agent")).unwrap();
+    let parts = installer.look(Role::Agent);
+    assert!(parts.half() && parts.pid.is_none(), "{parts:?}");
+    let names = |paths: &[PathBuf]| -> Vec<String> {
+        paths.iter().map(|path| path.strip_prefix(place.root()).unwrap().display().to_string()).collect()
+    };
+    let gone = ["opt/remotectl/versions/1.0.0/remotectl", "etc/systemd/system/remotectl-agent.service"];
+    assert_eq!(names(&parts.missing), gone);
+    assert_eq!(names(&parts.kept), ["var/lib/remotectl/agent"]);
+    installer.uninstall(Role::Agent, true).unwrap();
+    assert!(installer.look(Role::Agent).none());
+}

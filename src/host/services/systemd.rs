@@ -119,11 +119,13 @@ impl ServiceManager for Systemd<'_> {
     }
 }
 
-/// A service from a block of `systemctl show`; `None` where systemd has no such unit.
+/// A service from a block of `systemctl show`; `None` where systemd has no such unit, and none of that name runs whose file
+/// is gone.
 fn service(block: &str, now: u64) -> Option<Service> {
     let properties: HashMap<&str, &str> = block.lines().filter_map(|line| line.split_once('=')).collect();
     let get = |key| properties.get(key).copied().unwrap_or_default();
-    if matches!(get("LoadState"), "not-found" | "") {
+    let gone = matches!(get("LoadState"), "not-found" | "");
+    if gone && matches!(get("ActiveState"), "inactive" | "failed" | "") {
         return None;
     }
     let state = match get("ActiveState") {
@@ -196,6 +198,8 @@ mod tests {
     #[test]
     fn what_is_not_there_is_none_and_what_failed_says_how() {
         assert_eq!(service("Id=ngnix.service\nLoadState=not-found\nActiveState=inactive\n", 0), None);
+        let orphan = service(&NGINX.replace("LoadState=loaded", "LoadState=not-found"), 9_000_000).unwrap();
+        assert_eq!((orphan.state, orphan.pid), (State::Running, Some(812)), "its file is gone, its process is not");
         let failed = NGINX.replace("ActiveState=active", "ActiveState=failed").replace("success", "start-limit-hit");
         let failed = service(&failed, 9_000_000).unwrap();
         assert_eq!((failed.state, failed.detail.as_str(), failed.up_seconds), (State::Failed, "start-limit-hit", None));

@@ -8,15 +8,19 @@ use crate::{
         install::{self, InstallError, Role, Service},
     },
     link::{
-        PROTOCOL,
+        OFFLINE_AFTER, POLL_HOLD, PROTOCOL,
         join::Pointer,
         runtime::LinkError,
         wire::{AgentRole, JoinRequest},
     },
-    model::{Failure, Target, outcome::chain, target::is_name},
+    model::{Exit, Failure, Target, outcome::chain, target::is_name},
     roles::membership::{Home, Settings, Standing},
-    sys::http::HttpError,
+    sys::{clock, http::HttpError},
 };
+
+/// How many seconds an agent that was a member before has to show that it still is, when its join string does not count:
+/// the hub may hold its first poll.
+const MEMBER_WAIT: u64 = POLL_HOLD + 5;
 
 /// How `agent install` and `pve-agent install` were called.
 #[derive(Debug, Clone, Default)]
@@ -42,11 +46,40 @@ pub fn install(options: &InstallOptions) -> Result<(), Failure> {
     install_as(AgentRole::Agent, options)
 }
 
+/// What an installation came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Made {
+    /// A member without a service: its id.
+    Joined(String),
+    /// Installed and not started, as that service.
+    Installed(Installed, String),
+    /// It runs, and the hub has answered it.
+    Running(Standing),
+}
+
 /// Installs this executable as an agent of either kind.
 pub fn install_as(role: AgentRole, options: &InstallOptions) -> Result<(), Failure> {
+    tell(role, options.json, set_up_as(role, options)?)
+}
+
+/// Prints what an installation came to.
+pub fn tell(role: AgentRole, json: bool, made: Made) -> Result<(), Failure> {
+    let role_name = role.as_str();
+    match made {
+        Made::Joined(id) => print(json, &id, &format!("{id} has joined; start it: remotectl {role_name} run")),
+        Made::Installed(installed, service) => print(json, &installed, &format!("installed as {service}; not started")),
+        Made::Running(standing) => {
+            let Standing { agent, hub, pid, .. } = &standing;
+            print(json, &standing, &format!("{agent} runs as remotectl-{role_name}, pid {pid}; hub {hub} answers"))
+        }
+    }
+}
+
+/// Does what `install_as` does, and tells nobody.
+pub fn set_up_as(role: AgentRole, options: &InstallOptions) -> Result<Made, Failure> {
     let home = Home::find(role, None);
     if options.finish {
-        return finish(&home, options);
+        return finish(&home, options.wait);
     }
     let pointer = pointer_of(role, options)?;
     let another = home.settings().ok().filter(|(_, known)| known.hub != pointer.hub);
@@ -55,7 +88,7 @@ pub fn install_as(role: AgentRole, options: &InstallOptions) -> Result<(), Failu
         return Err(failure.help(format!("remotectl {} uninstall --purge", role.as_str())));
     }
     let fresh = !home.config.exists();
-    let made = make(&home, pointer, options);
+    let made = make(&home, pointer, options, fresh);
     if made.is_err() && fresh {
         return made.map_err(|failure| take_back(&home, options, failure));
     }
@@ -75,38 +108,50 @@ fn take_back(home: &Home, options: &InstallOptions, failure: Failure) -> Failure
     }
 }
 
-/// What the join string says; an error where it says nothing.
+/// What the join string says. Without one, the hub that this machine's agent is a member of already: what is missing of it
+/// is put back.
 pub fn pointer_of(role: AgentRole, options: &InstallOptions) -> Result<Pointer, Failure> {
     let help = format!("on the hub: remotectl hub join-token --role {}", role.as_str());
-    let text = options.join.as_ref().ok_or_else(|| Failure::usage("--join STRING is missing").help(help.clone()))?;
-    let pointer: Pointer = text
-        .parse()
-        .map_err(|error| Failure::of("--join", &error).exit(crate::model::Exit::Usage).help(help.clone()))?;
+    let Some(text) = &options.join else {
+        let home = Home::find(role, None);
+        if home.config.exists() {
+            return home.settings().map(|(_, pointer)| pointer);
+        }
+        return Err(Failure::usage("installing an agent: which hub is it for?")
+            .help("--join STRING, with what `remotectl hub join-token` prints on the hub's machine"));
+    };
+    let pointer: Pointer =
+        text.parse().map_err(|error| Failure::of("--join", &error).exit(Exit::Usage).help(help.clone()))?;
     if pointer.token.is_none() && !options.no_start {
         return Err(Failure::usage("that join string has no token, and nobody attests this agent").help(help));
     }
     Ok(pointer)
 }
 
-fn make(home: &Home, mut pointer: Pointer, options: &InstallOptions) -> Result<(), Failure> {
+fn make(home: &Home, mut pointer: Pointer, options: &InstallOptions, fresh: bool) -> Result<Made, Failure> {
     let token = pointer.token.take();
-    let named = std::mem::take(&mut pointer.addresses);
-    let others = named.into_iter().filter(|address| !options.hubs.contains(address));
-    pointer.addresses = options.hubs.iter().cloned().chain(others).collect();
     let key = home.key()?;
-    home.configure(&Settings { hub: pointer.to_string(), generation: 1 })?;
+    let before = home.settings().ok();
+    if options.join.is_some() {
+        let named = std::mem::take(&mut pointer.addresses);
+        let others = named.into_iter().filter(|address| !options.hubs.contains(address));
+        pointer.addresses = options.hubs.iter().cloned().chain(others).collect();
+        home.configure(&Settings { hub: pointer.to_string(), generation: 1 })?;
+    }
     if options.no_service {
-        if let Some(token) = token {
-            join(home, token)?;
-        }
-        let id = key.public().agent_id();
-        return print(options.json, &id, &format!("{id} has joined; start it: remotectl {} run", home.role.as_str()));
+        let refused = token.and_then(|token| join(home, token).err());
+        return match refused {
+            Some(failure) if fresh || failure.exit != Exit::Denied || connected(home)?.is_none() => Err(failure),
+            _ => Ok(Made::Joined(key.public().agent_id())),
+        };
     }
     let service =
         install::install(&Service::of_this_executable(place(home.role))).map_err(|error| not_installed(&error))?;
     service.notes.iter().for_each(|note| eprintln!("note: {note}"));
-    if let Some(token) = token {
-        join(home, token)?;
+    // The same command again: its string is used up, and what it was for has been done.
+    let refused = token.and_then(|token| join(home, token).err());
+    if let Some(failure) = refused.as_ref().filter(|failure| fresh || failure.exit != Exit::Denied) {
+        return Err(failure.clone());
     }
     if options.no_start {
         let installed = Installed {
@@ -115,12 +160,25 @@ fn make(home: &Home, mut pointer: Pointer, options: &InstallOptions) -> Result<(
             version: env!("CARGO_PKG_VERSION").to_owned(),
             init: service.init.as_str().to_owned(),
         };
-        return print(options.json, &installed, &format!("installed as {}; not started", service.service));
+        return Ok(Made::Installed(installed, service.service));
     }
-    // A running one knows the configuration and the credential from before.
+    let joined = options.join.is_some() && refused.is_none();
+    let sound = !joined && !service.changed && home.settings().ok() == before;
+    match connected(home)? {
+        Some(standing) if sound => Ok(Made::Running(standing)),
+        _ => restart(home, options.wait, refused),
+    }
+}
+
+/// Starts it anew: a running one knows the configuration and the credential from before. One whose join string was refused
+/// shows that it is a member, or the refusal counts.
+fn restart(home: &Home, wait: u64, refused: Option<Failure>) -> Result<Made, Failure> {
     install::stop(place(home.role)).map_err(|error| not_installed(&error))?;
     home.forget_standing().map_err(|error| Failure::of("installing the agent", &error))?;
-    finish(home, options)
+    match refused {
+        Some(refused) => finish(home, wait.min(MEMBER_WAIT)).map_err(|_| refused),
+        None => finish(home, wait),
+    }
 }
 
 fn join(home: &Home, token: String) -> Result<(), Failure> {
@@ -146,16 +204,16 @@ fn join(home: &Home, token: String) -> Result<(), Failure> {
     link.join(&request).map(|_| ()).map_err(|error| not_joined(home.role, &error))
 }
 
-fn finish(home: &Home, options: &InstallOptions) -> Result<(), Failure> {
+/// The running agent, if the hub has answered it lately.
+pub fn connected(home: &Home) -> Result<Option<Standing>, Failure> {
+    let now = clock::unix_seconds();
+    Ok(home.standing()?.filter(|standing| now - standing.connected_at <= OFFLINE_AFTER))
+}
+
+fn finish(home: &Home, wait: u64) -> Result<Made, Failure> {
     home.settings()?;
     install::start(place(home.role)).map_err(|error| not_installed(&error))?;
-    let standing = home.wait_connected(options.wait)?;
-    let Standing { agent, hub, pid, .. } = &standing;
-    print(
-        options.json,
-        &standing,
-        &format!("{agent} runs as remotectl-{}, pid {pid}; hub {hub} answers", home.role.as_str()),
-    )
+    home.wait_connected(wait).map(Made::Running)
 }
 
 fn print(json: bool, value: &impl serde::Serialize, line: &str) -> Result<(), Failure> {
@@ -197,9 +255,9 @@ fn not_joined(role: AgentRole, error: &LinkError) -> Failure {
         LinkError::Http(HttpError::Connect { .. }) => {
             failure.help("can this machine reach the hub's address? is the join string of this hub?")
         }
-        LinkError::Refused { status: 403, .. } => {
-            failure.help(format!("a new one, on the hub: remotectl hub join-token --role {}", role.as_str()))
-        }
+        LinkError::Refused { status: 403, .. } => failure
+            .help(format!("a new one, on the hub: remotectl hub join-token --role {}", role.as_str()))
+            .exit(Exit::Denied),
         _ => failure.help("the hub's log says more: journalctl -u remotectl-hub"),
     }
 }

@@ -5,7 +5,9 @@ mod once;
 mod probe;
 mod worker;
 
-pub use install::{InstallOptions, install, install_as, pointer_of, uninstall, uninstall_as};
+pub use install::{
+    InstallOptions, Made, connected, install, install_as, pointer_of, set_up_as, tell, uninstall, uninstall_as,
+};
 pub use once::once;
 pub use probe::probe;
 pub use worker::HostWorker;

@@ -8,11 +8,12 @@ use crate::{
     engine::{Engine, Identity, Parts},
     host::{
         self,
-        install::{self, InstallError, Role, Service},
+        install::{self, Installed, Role, Service},
     },
     link::{PROTOCOL, join::Pointer},
     llm::grammar::Grammar,
     model::{Failure, Policy, messages::HubInfo, outcome::chain},
+    store::AgentRecord,
     sys::{
         env::Places,
         files, limits,
@@ -73,6 +74,16 @@ impl Fragment {
             data: options.data.clone(),
             socket: None,
         }
+    }
+
+    /// Whether everything that was typed is what is written.
+    fn says(&self, typed: &Self) -> bool {
+        fn same<T: PartialEq>(written: Option<&T>, typed: Option<&T>) -> bool {
+            typed.is_none() || written == typed
+        }
+        same(self.listen.as_ref(), typed.listen.as_ref())
+            && same(self.advertise.as_ref(), typed.advertise.as_ref())
+            && same(self.data.as_ref(), typed.data.as_ref())
     }
 }
 
@@ -146,31 +157,128 @@ pub fn check(options: &HubOptions) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `hub install`: as a service. What was typed becomes hub.toml, unless there is one.
+/// `hub install`: as a service. What was typed becomes hub.toml, unless there is one that says something else.
 pub fn install(options: &HubOptions) -> Result<(), Failure> {
-    let path = options.config.clone().unwrap_or_else(|| Places::find().config.join("hub.toml"));
-    let fragment = Fragment::of(options);
-    if fragment != Fragment::default() {
-        if path.exists() {
-            let failure = Failure::new(format!("there is a {} already", path.display()));
-            return Err(failure.help("edit it, and call `remotectl hub install` without options"));
-        }
-        let text = toml::to_string(&fragment).map_err(|error| Failure::of("writing hub.toml", &error))?;
-        if let Some(directory) = path.parent() {
-            files::create_directory(directory, 0o755).map_err(|error| Failure::of("writing hub.toml", &error))?;
-        }
-        files::write_atomic(&path, text.as_bytes(), 0o644).map_err(|error| Failure::of("writing hub.toml", &error))?;
-    }
-    Settings::load(options)?;
-    let failed = |error: InstallError| Failure::new(chain(&error)).help(error.help());
-    let installed = install::install(&Service::of_this_executable(Role::Hub)).map_err(failed)?;
+    let (installed, pid) = set_up(options)?;
     installed.notes.iter().for_each(|note| eprintln!("note: {note}"));
-    let pid = install::start(Role::Hub).map_err(failed)?;
     println!("the hub runs as {}, pid {pid}, and is enabled at boot", installed.service);
     eprintln!(
         "help: on each node: `remotectl pve-agent install --join` with what `remotectl hub join-token --role pve-agent` prints"
     );
     Ok(())
+}
+
+/// Does what `hub install` does, and tells nobody: the service, and its main process.
+pub fn set_up(options: &HubOptions) -> Result<(Installed, u32), Failure> {
+    let ran = install::status(Role::Hub).is_ok_and(|found| found.is_some_and(|service| service.state.is_up()));
+    let written = configure(options)?;
+    let started = Settings::load(options).and_then(|_| {
+        let installed = install::install(&Service::of_this_executable(Role::Hub))?;
+        if written.is_some() {
+            // A running one knows the configuration from before.
+            install::stop(Role::Hub)?;
+        }
+        Ok((installed, install::start(Role::Hub)?))
+    });
+    started.map_err(|failure| written.map_or(failure.clone(), |path| unconfigure(&path, ran, failure)))
+}
+
+/// Takes back a hub.toml that a hub does not start with; one that ran before runs again.
+fn unconfigure(path: &Path, ran: bool, failure: Failure) -> Failure {
+    let removed = files::remove(path).map_err(|error| chain(&error));
+    let restarted = if ran { install::start(Role::Hub).map(drop).map_err(|error| chain(&error)) } else { Ok(()) };
+    match removed.and(restarted) {
+        Ok(()) => failure,
+        Err(why) => failure.detail(format!("and it could not be taken back: {why}")),
+    }
+}
+
+/// Writes hub.toml where something was typed: its path, unless it says that already.
+fn configure(options: &HubOptions) -> Result<Option<PathBuf>, Failure> {
+    let path = options.config.clone().unwrap_or_else(|| Places::find().config.join("hub.toml"));
+    let typed = Fragment::of(options);
+    if typed == Fragment::default() {
+        return Ok(None);
+    }
+    if path.exists() {
+        if config::fragment::<Fragment>(&path)?.says(&typed) {
+            return Ok(None);
+        }
+        let failure = Failure::new(format!("there is a {} already, and it says something else", path.display()));
+        return Err(failure.help("edit it, and call the same command without --listen, --advertise and --data"));
+    }
+    let failed = |error: &dyn std::error::Error| Failure::of("writing hub.toml", error);
+    let text = toml::to_string(&typed).map_err(|error| failed(&error))?;
+    if let Some(directory) = path.parent() {
+        files::create_directory(directory, 0o755).map_err(|error| failed(&error))?;
+    }
+    files::write_atomic(&path, text.as_bytes(), 0o644).map_err(|error| failed(&error))?;
+    Ok(Some(path))
+}
+
+/// `hub uninstall`: with `purge` its identity, database and configuration too.
+pub fn uninstall(purge: bool) -> Result<(), Failure> {
+    let removed = install::uninstall(Role::Hub, purge)?;
+    if removed.paths.is_empty() {
+        println!("there was no hub here");
+    }
+    removed.paths.iter().for_each(|path| println!("removed {}", path.display()));
+    Ok(())
+}
+
+/// What of this machine a hub with these options has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Where it listens.
+    pub listen: Vec<String>,
+    /// Its data directory.
+    pub data: PathBuf,
+    /// The socket for the local root.
+    pub socket: PathBuf,
+}
+
+impl Place {
+    /// By its configuration.
+    pub fn of(options: &HubOptions) -> Result<Self, Failure> {
+        let Settings { listen, data, socket, .. } = Settings::load(options)?;
+        Ok(Self { listen, data, socket })
+    }
+
+    /// Where it is when its configuration says nothing.
+    pub fn usual() -> Self {
+        let places = Places::find();
+        Self {
+            listen: vec![DEFAULT_LISTEN.to_owned()],
+            data: places.state.join("hub"),
+            socket: places.run.join("hub.sock"),
+        }
+    }
+
+    /// Whether its addresses can be listened on; each is let go again at once.
+    pub fn free(&self) -> Result<(), Failure> {
+        self.listen.iter().try_for_each(|address| bind(address).map(drop))
+    }
+
+    /// The id of the hub that was made there.
+    pub fn hub(&self) -> Result<Option<String>, Failure> {
+        let text = files::read_text_if_there(&self.data.join("hub.id"));
+        let text = text.map_err(|error| Failure::of("reading the hub's id", &error))?;
+        Ok(text.filter(|_| Data::exists(&self.data)))
+    }
+
+    /// The agents on record there, whether the hub runs or not.
+    pub fn agents(&self) -> Result<Vec<AgentRecord>, Failure> {
+        if !Data::exists(&self.data) {
+            return Ok(Vec::new());
+        }
+        let agents = Data::open(&self.data)?.store.agents();
+        agents.map_err(|error| Failure::of("reading the hub's database", &error))
+    }
+
+    /// Where its recovery key is until somebody takes it away.
+    pub fn recovery_key(&self) -> PathBuf {
+        self.data.join("recovery.key")
+    }
 }
 
 /// `hub serve`.
