@@ -73,9 +73,10 @@ impl Place {
                 (0, String::new())
             }
             ["systemctl", "show", .., unit] => {
-                let load = if units.join(unit).exists() { "loaded" } else { "not-found" };
+                let there = units.join(unit).exists();
+                let (load, active) = if there { ("loaded", "active") } else { ("not-found", "inactive") };
                 let pid = std::process::id();
-                (0, format!("Id={unit}\nLoadState={load}\nActiveState=active\nSubState=running\nMainPID={pid}\n"))
+                (0, format!("Id={unit}\nLoadState={load}\nActiveState={active}\nSubState=running\nMainPID={pid}\n"))
             }
             _ => (0, String::new()),
         })
