@@ -43,11 +43,7 @@ pub fn probe(hubs: &[String], json: bool) -> Result<(), Failure> {
 
 /// Looks at a machine, and tries these addresses.
 pub fn look(machine: &Machine, hubs: &[String]) -> Found {
-    Found {
-        version: version(),
-        facts: host::facts(machine),
-        hubs: hubs.iter().map(|address| reach(address)).collect(),
-    }
+    Found { version: version(), facts: host::facts(machine), hubs: hubs.iter().map(|address| reach(address)).collect() }
 }
 
 fn reach(address: &str) -> HubReach {

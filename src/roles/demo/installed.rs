@@ -40,7 +40,9 @@ impl Executable {
         };
         match printed {
             Ok(text) => Reply { code: 0, stdout: text + "\n", stderr: String::new() },
-            Err(failure) => Reply { code: i32::from(failure.exit as u8), stdout: String::new(), stderr: told(&failure) },
+            Err(failure) => {
+                Reply { code: i32::from(failure.exit as u8), stdout: String::new(), stderr: told(&failure) }
+            }
         }
     }
 

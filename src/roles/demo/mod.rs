@@ -47,6 +47,7 @@ pub struct Demo {
     runtime: Runtime,
     socket: PathBuf,
     inventory: Inventory,
+    clues: Vec<String>,
     took: Duration,
 }
 
@@ -72,7 +73,8 @@ impl Demo {
             ground.clear().map_err(|error| Failure::of("taking the demo's files away", &error).help("rm -r it"))
         });
         // What has begun by the time that something fails ends when this is dropped.
-        let mut demo = Self { ending, runtime, socket, inventory: inventory.clone(), took: Duration::ZERO };
+        let mut demo =
+            Self { ending, runtime, socket, inventory: inventory.clone(), clues: Vec::new(), took: Duration::ZERO };
         let started = demo.serve(&path).and_then(|()| demo.populate(&path));
         if started.is_err() {
             demo.wait_if_ending();
@@ -94,6 +96,11 @@ impl Demo {
     /// What is simulated.
     pub fn inventory(&self) -> &Inventory {
         &self.inventory
+    }
+
+    /// Sentences that lead to what is wrong in it.
+    pub fn clues(&self) -> &[String] {
+        &self.clues
     }
 
     /// How long it took to start.
@@ -138,9 +145,10 @@ impl Demo {
     }
 
     /// The cluster, the machines, and the agents that the inventory names.
-    fn populate(&self, ground: &Path) -> Result<(), Failure> {
+    fn populate(&mut self, ground: &Path) -> Result<(), Failure> {
         let agents = Arc::new(Agents::default());
         let machines = Machines::make(&self.inventory, &ground.join("machines"), Arc::clone(&agents))?;
+        self.clues = machines.clues();
         let mut proxmox = Proxmox::new(&self.inventory.cluster, machines.backend(), ground)?;
         let nodes = self.inventory.nodes.iter().filter(|node| node.pve_agent.is_some());
         let clients: Vec<(&str, Client)> = nodes

@@ -144,8 +144,7 @@ impl Place for Simulated {
     fn try_out(&self, version: &str, task: &Task) -> Result<(), Stopped> {
         let failed = |why: String| Stopped::new(format!("{version} is no good here: {why}"));
         let (link, _) = self.home.link_until(&task.cancel).map_err(|failure| failed(failure.to_string()))?;
-        let high_water =
-            Journal::peek(&self.home.state.join("journal")).map_err(|error| failed(chain(&error)))?;
+        let high_water = Journal::peek(&self.home.state.join("journal")).map_err(|error| failed(chain(&error)))?;
         let request = PollRequest {
             protocol: PROTOCOL,
             version: version.to_owned(),
