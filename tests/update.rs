@@ -181,16 +181,16 @@ fn a_version_that_is_no_good_is_not_switched_to() {
     let hub = Hub::start();
     let machine = Machine::start(&hub, OLD);
     // One that runs and is not heard by the hub, and one that ends at once.
-    let mut deaf = build_of("0.2.0");
+    let mut mute = build_of("0.2.0");
     let asks = b"/agent/v1/poll";
-    let places: Vec<usize> = (0..deaf.len() - asks.len()).filter(|at| deaf[*at..].starts_with(asks)).collect();
+    let places: Vec<usize> = (0..mute.len() - asks.len()).filter(|at| mute[*at..].starts_with(asks)).collect();
     assert!(!places.is_empty());
     for at in places {
-        deaf[at..at + asks.len()].copy_from_slice(b"/agent/v1/pall");
+        mute[at..at + asks.len()].copy_from_slice(b"/agent/v1/pall");
     }
-    add(&hub, &deaf);
-    let stamp = remotectl::model::version::Stamp::find(&deaf).unwrap().at;
-    let dead = [fs::read("/bin/false").unwrap(), deaf[stamp..stamp + 96].to_vec()].concat();
+    add(&hub, &mute);
+    let stamp = remotectl::model::version::Stamp::find(&mute).unwrap().at;
+    let dead = [fs::read("/bin/false").unwrap(), mute[stamp..stamp + 96].to_vec()].concat();
     add(&hub, &restamped(&dead, "0.3.0").unwrap());
 
     for (version, says) in [("0.2.0", "asking the hub"), ("0.3.0", "exit code 1")] {

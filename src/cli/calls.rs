@@ -110,6 +110,8 @@ pub enum Role {
     HubCheck(HubOptions),
     /// `hub artifact add`: how the hub is found, the file, whether to print JSON.
     ArtifactAdd(HubOptions, PathBuf, bool),
+    /// `hub artifact remove`: which version.
+    ArtifactRemove(HubOptions, String),
     /// `hub artifact list`; whether as JSON.
     ArtifactList(HubOptions, bool),
     /// `agent run`.
@@ -233,6 +235,9 @@ fn hub(command: HubCommand) -> HiArgs {
         HubCommand::Check(args) => HiArgs::Role(Role::HubCheck(args.into())),
         HubCommand::Artifact(ArtifactCommand::Add { file, json, hub }) => {
             HiArgs::Role(Role::ArtifactAdd(hub.into(), file, json))
+        }
+        HubCommand::Artifact(ArtifactCommand::Remove { version, hub }) => {
+            HiArgs::Role(Role::ArtifactRemove(hub.into(), version))
         }
         HubCommand::Artifact(ArtifactCommand::List { json, hub }) => HiArgs::Role(Role::ArtifactList(hub.into(), json)),
         HubCommand::JoinToken(args) => HiArgs::Administer(Administer::JoinToken(args)),

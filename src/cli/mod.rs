@@ -134,6 +134,7 @@ fn be(role: Role) -> Result<(), Failure> {
         Role::HubInstall(options) => hub::install(&options),
         Role::HubCheck(options) => hub::check(&options),
         Role::ArtifactAdd(options, file, json) => hub::add_artifact(&options, &file, json),
+        Role::ArtifactRemove(options, version) => hub::remove_artifact(&options, &version),
         Role::ArtifactList(options, json) => hub::list_artifacts(&options, json),
         Role::AgentRun(config) => agent::run(config),
         Role::AgentTrial(config) => agent::trial(config),

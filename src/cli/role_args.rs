@@ -48,6 +48,15 @@ pub enum ArtifactCommand {
         #[command(flatten)]
         hub: DataArgs,
     },
+    /// Takes a version away: agents are not brought to it any more, and those that run it go on
+    #[command(after_help = "Example:\n  remotectl hub artifact remove 0.2.0")]
+    Remove {
+        /// The version.
+        version: String,
+        /// Of which hub.
+        #[command(flatten)]
+        hub: DataArgs,
+    },
     /// Lists them: architecture, version, bytes, SHA-256
     #[command(after_help = "Example:\n  remotectl hub artifact list")]
     List {

@@ -119,6 +119,18 @@ impl Artifacts {
         self.keep(&bytes, std::env::consts::ARCH, version())
     }
 
+    /// Takes a version away, of every architecture: what was.
+    pub fn remove(&self, version: &str) -> Result<Vec<Held>, FileError> {
+        let gone: Vec<Held> = self.list().into_iter().filter(|held| held.version == version).collect();
+        gone.iter().try_for_each(|held| self.forget(held))?;
+        Ok(gone)
+    }
+
+    fn forget(&self, held: &Held) -> Result<(), FileError> {
+        files::remove(&self.description(held))?;
+        files::remove(&self.path(&held.sha256))
+    }
+
     fn keep(&self, bytes: &[u8], arch: &str, version: &str) -> Result<Held, ArtifactError> {
         let held = Held {
             arch: arch.to_owned(),
@@ -137,8 +149,7 @@ impl Artifacts {
         files::write_atomic(&self.description(&held), &text, 0o600)?;
         let (same, others): (Vec<&Held>, Vec<&Held>) = before.iter().partition(|other| other.version == held.version);
         for gone in same.into_iter().chain(others.into_iter().skip(HELD - 1)) {
-            files::remove(&self.description(gone))?;
-            files::remove(&self.path(&gone.sha256))?;
+            self.forget(gone)?;
         }
         Ok(held)
     }
@@ -251,7 +262,9 @@ mod tests {
         }
         let left: Vec<String> = versions(&artifacts).into_iter().map(|(_, version)| version).collect();
         assert_eq!(left, ["0.7.0", "0.6.0", "0.5.0", "0.4.0", "0.3.0"]);
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 10);
+        assert_eq!(artifacts.remove("0.7.0").unwrap().len(), 1);
+        assert_eq!(artifacts.remove("0.7.0").unwrap(), []);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 8, "two files each");
     }
 
     #[test]

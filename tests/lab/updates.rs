@@ -54,17 +54,17 @@ fn add(site: &Site, bytes: &[u8]) {
     succeeded(&site.ask(&["hub", "artifact", "add", "/tmp/artifact"]));
 }
 
-/// Installs an agent of another version in a container, as somebody did some time ago.
-fn install(site: &Site, vmid: u32, executable: &[u8]) {
-    let container = site.lab.container(vmid);
-    let target = format!("ct/{vmid}");
-    write(container.command(["sh", "-c", "cat >/tmp/remotectl && chmod 755 /tmp/remotectl"]), executable);
-    let token = text(&site.ask(&["hub", "join-token", "--target", &target]).stdout);
-    let token = token.split_whitespace().find(|word| word.starts_with("rctl1.")).expect("a join string").to_owned();
-    succeeded(&container.exec(["/tmp/remotectl", "agent", "install", "--join", &token]));
-    container.exec(["rm", "/tmp/remotectl"]);
-    let told = || !text(&site.ask(&["update", &target, "--dry-run"]).stdout).contains("has not told");
-    wait_until("the agent has told of its machine", PATIENCE, told);
+/// A site as it was some time ago: the nodes' agents are of an older version, and so are those that they have put into
+/// these containers.
+fn site_of_old(vmids: &[u32]) -> Site {
+    let site = Site::up(vmids, &["pve1", "pve2"]);
+    add(&site, &build_of(OLD));
+    succeeded(&site.ask(&["update", "node/pve1,node/pve2", "--version", OLD, "--yes"]));
+    let targets: Vec<String> = vmids.iter().map(|vmid| format!("ct/{vmid}")).collect();
+    succeeded(&site.ask(&["deploy", &targets.join(","), "--yes"]));
+    let told = || !text(&site.ask(&["update", &targets.join(","), "--dry-run"]).stdout).contains("has not told");
+    wait_until("the agents have told of their machines", PATIENCE, told);
+    site
 }
 
 /// The agent's process and the version that it is, by the kernel's word.
@@ -83,9 +83,7 @@ fn runs(container: &Container) -> String {
 /// The mission's sentence, and the way back.
 pub fn agents_in_containers_come_to_the_latest_version() {
     const ALL: [u32; 3] = [101, 103, 104];
-    let site = Site::up(&ALL, &["pve1", "pve2"]);
-    let old = build_of(OLD);
-    ALL.iter().for_each(|vmid| install(&site, *vmid, &old));
+    let site = site_of_old(&ALL);
     let web = site.lab.container(101);
 
     // Where there is no room, nothing is begun, and what runs goes on.
@@ -118,7 +116,7 @@ pub fn agents_in_containers_come_to_the_latest_version() {
     wait_until("and after a reboot", PATIENCE, || runs(&web) == version());
     wait_until("it answers", PATIENCE, || site.ask(&["run", "system.info", "ct/101"]).status.success());
 
-    // The hub never held the old one: the agents have kept it.
+    // The old one is on the agents' disks still.
     for vmid in [101, 103] {
         let back = site.ask(&["update", &format!("ct/{vmid}"), "--version", OLD, "--yes"]);
         succeeded(&back);
@@ -140,8 +138,7 @@ pub fn agents_in_containers_come_to_the_latest_version() {
 
 /// Versions that pass their trial and then end at once, or do nothing at all.
 pub fn a_version_that_does_not_come_up_is_taken_back() {
-    let site = Site::up(&[101, 103], &["pve1", "pve2"]);
-    [101, 103].iter().for_each(|vmid| install(&site, *vmid, &build_of(OLD)));
+    let site = site_of_old(&[101, 103]);
     add(&site, &pretender("8.0.0", "return 1;"));
     add(&site, &pretender("8.0.1", "for (;;) pause();"));
     for (version, vmids) in [("8.0.0", "ct/101,ct/103"), ("8.0.1", "ct/101,ct/103")] {

@@ -19,6 +19,21 @@ pub fn add_artifact(options: &HubOptions, file: &Path, json: bool) -> Result<(),
     Ok(())
 }
 
+/// `hub artifact remove VERSION`.
+pub fn remove_artifact(options: &HubOptions, version: &str) -> Result<(), Failure> {
+    let gone = open(options)?.remove(version);
+    let gone =
+        gone.map_err(|error| Failure::of("taking an executable away", &error).help("as the hub's user (sudo?)"))?;
+    if gone.is_empty() {
+        let failure = Failure::new(format!("the hub holds no remotectl {version}"));
+        return Err(failure.help("`remotectl hub artifact list` lists what it holds"));
+    }
+    for Held { arch, version, .. } in &gone {
+        println!("remotectl {version} for {arch} is held no more");
+    }
+    Ok(())
+}
+
 /// `hub artifact list`.
 pub fn list_artifacts(options: &HubOptions, json: bool) -> Result<(), Failure> {
     let held = open(options)?.list();

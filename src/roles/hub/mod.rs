@@ -4,7 +4,7 @@ mod artifacts;
 mod data;
 mod serving;
 
-pub use artifacts::{add_artifact, list_artifacts};
+pub use artifacts::{add_artifact, list_artifacts, remove_artifact};
 pub use data::Data;
 pub use serving::{Hosting, Hub};
 

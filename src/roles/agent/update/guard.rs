@@ -16,7 +16,10 @@ use crate::{
         process::{self, Run},
     },
 };
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 /// How often the record is looked at: another process writes it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -47,7 +50,9 @@ pub(super) fn post(home: &Home, versions: &Versions) {
 /// place where neither happens in time.
 pub fn guard(kind: AgentRole, detach: bool) -> Result<(), Failure> {
     if detach {
-        let started = process::detach(process::OWN_EXECUTABLE, [kind.as_str(), "guard"]);
+        // By its own name: what is called `exe` is none of the names that the program answers to.
+        let started = fs::canonicalize(process::OWN_EXECUTABLE)
+            .and_then(|executable| process::detach(executable, [kind.as_str(), "guard"]));
         return started.map_err(|error| Failure::of("starting the guard", &error));
     }
     logging::begin();

@@ -197,5 +197,5 @@ impl Place for Here {
 
 fn no_good(version: &str, why: &str) -> Stopped {
     Stopped::new(format!("{version} was tried here and is no good: {why}"))
-        .help(format!("on the hub: `remotectl hub artifact list`; is {version} built for such a machine?"))
+        .help(format!("on the hub: is {version} built for such a machine? `remotectl hub artifact remove {version}` keeps it from others"))
 }
