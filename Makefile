@@ -25,7 +25,7 @@ check: ## formatting, clippy, shellcheck, quick tests
 	$(CARGO) fmt --check
 	scripts/check-shell
 	$(CARGO) clippy --all-targets --locked -- -D warnings
-	$(CARGO) $(RUNNER) --locked --lib --bins --test floors --test catalogue --test cli --test face --test nl --test protocol --test hostile --test simulator --test install_sh
+	$(CARGO) $(RUNNER) --locked --lib --bins --test floors --test catalogue --test cli --test face --test nl --test protocol --test update --test hostile --test simulator --test install_sh --test demo
 
 test: check lab ## everything that this machine can run
 
@@ -45,7 +45,7 @@ dist: ## what is shipped: static, small
 	$(CARGO) build --locked --profile dist --target $(STATIC) --bin remotectl
 	@ls -l $(TARGET_DIR)/$(STATIC)/dist/remotectl
 
-demo: ## builds, and plans the mission's sentences over an example cluster
+demo: ## builds, and carries five sentences of the mission out on a simulated cluster
 	$(CARGO) build --locked --bin remotectl
 	scripts/demo $(TARGET_DIR)/debug/remotectl
 

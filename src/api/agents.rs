@@ -19,10 +19,16 @@ use axum::{
     Extension, Json,
     body::{Body, Bytes},
     extract::{Path, Request, State},
-    http::StatusCode,
+    http::{StatusCode, header::CONTENT_LENGTH},
     response::{IntoResponse, Response},
 };
 use serde::de::DeserializeOwned;
+use std::{fs::File, io::Read as _};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// An executable is sent in pieces of 256 KiB.
+const PIECE: usize = 256 << 10;
 
 /// Becoming known. The JWT is by the offered key, or for an attestation by the attesting pve-agent's.
 pub async fn join(State(context): State<Context>, request: Request) -> Response {
@@ -94,12 +100,40 @@ pub async fn artifact(State(context): State<Context>, Path(sha256): Path<String>
     let Some(digest) = Digest::parse(&sha256) else {
         return refuse(StatusCode::NOT_FOUND, "there is no such artifact");
     };
-    let path = context.artifacts.join(digest.as_str());
-    let read = tokio::task::spawn_blocking(move || crate::sys::files::read(&path)).await;
-    match read {
-        Ok(Ok(bytes)) => Body::from(bytes).into_response(),
+    let path = context.engine.artifacts.path(&digest);
+    let opened = tokio::task::spawn_blocking(move || {
+        let file = File::open(path)?;
+        let size = file.metadata()?.len();
+        std::io::Result::Ok((file, size))
+    });
+    match opened.await {
+        Ok(Ok((file, size))) => ([(CONTENT_LENGTH, size)], Body::from_stream(pieces(file))).into_response(),
         _ => refuse(StatusCode::NOT_FOUND, "there is no such artifact"),
     }
+}
+
+/// A file in pieces, each read when the one before is on its way: many agents fetch at once, each as fast as it can.
+fn pieces(file: File) -> ReceiverStream<std::io::Result<Bytes>> {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut file = file;
+        loop {
+            let read = tokio::task::spawn_blocking(move || {
+                let mut piece = Vec::with_capacity(PIECE);
+                let read = file.by_ref().take(PIECE as u64).read_to_end(&mut piece);
+                (file, read.map(|_| Bytes::from(piece)))
+            });
+            let Ok((back, piece)) = read.await else { return };
+            file = back;
+            let over = piece.as_ref().is_ok_and(Bytes::is_empty);
+            let failed = piece.is_err();
+            // Where nobody receives any more, the agent has gone away.
+            if over || sender.send(piece).await.is_err() || failed {
+                return;
+            }
+        }
+    });
+    ReceiverStream::new(receiver)
 }
 
 /// Reads a request whose protocol is this one's.

@@ -15,7 +15,7 @@ use axum::{
     routing::{MethodRouter, delete, get, post},
 };
 use guard::Class;
-use std::{convert::Infallible, path::PathBuf, sync::Arc};
+use std::{convert::Infallible, sync::Arc};
 
 /// The largest body of an operator's request: 256 KiB.
 const REQUEST_LIMIT: usize = 256 << 10;
@@ -27,8 +27,6 @@ pub struct Context {
     pub engine: Arc<Engine>,
     /// What the hub says of itself; its time is filled in when asked.
     pub info: Arc<HubInfo>,
-    /// The executables that agents may fetch, by SHA-256.
-    pub artifacts: Arc<PathBuf>,
 }
 
 /// One line of the table: path, who, how large a body, what.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(
     name = "remotectl",
-    version,
+    version = crate::model::version::version(),
     disable_help_subcommand = true,
     subcommand_required = true,
     arg_required_else_help = true,
@@ -71,6 +71,11 @@ pub enum Command {
     /// Installs the agent into guests, or the pve-agent onto nodes
     #[command(after_help = "Examples:\n  remotectl deploy ct/119\n  remotectl deploy \"os=ubuntu and type=ct\"")]
     Deploy(SelectArgs),
+    /// Brings agents to the hub's version, or to another one; a bad one goes back by itself
+    #[command(
+        after_help = "Examples:\n  remotectl update \"type=ct and agent=yes\"\n  remotectl update ct/118 --version 0.1.0"
+    )]
+    Update(UpdateArgs),
     /// Takes the agent out of guests and nodes again
     #[command(after_help = "Example:\n  remotectl remove ct/119")]
     Remove(SelectArgs),
@@ -89,6 +94,11 @@ pub enum Command {
     /// Lists the plans of late, newest first
     #[command(after_help = "Example:\n  remotectl history --limit 5")]
     History(HistoryArgs),
+    /// A simulated cluster to try everything on: no Proxmox, no root, nothing real is touched
+    #[command(
+        after_help = "Examples:\n  remotectl demo\n  remotectl demo --yes --ask \"restart the web server\" --ask \"check which VMs have agents installed\""
+    )]
+    Demo(DemoArgs),
     /// Keeps the way to a hub, from the string that `hub operator add` prints there
     #[command(after_help = "Example:\n  remotectl login rctl1.eyJhZGRyZXNzZXMi…")]
     Login(LoginArgs),
@@ -287,6 +297,17 @@ pub struct SelectArgs {
     pub json: bool,
 }
 
+/// `update`.
+#[derive(Debug, Args)]
+pub struct UpdateArgs {
+    /// Which, and how.
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// To this version; the newest that the hub holds without it.
+    #[arg(long, value_name = "VERSION")]
+    pub version: Option<String>,
+}
+
 /// `guests`, `nodes`, `agents`.
 #[derive(Debug, Args)]
 pub struct ListArgs {
@@ -330,6 +351,23 @@ pub struct HistoryArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Ask this and leave, instead of a prompt; may be repeated. The exit code is that of the first that was not done.
+    #[arg(long, value_name = "TEXT")]
+    pub ask: Vec<String>,
+    /// How it is approved.
+    #[command(flatten)]
+    pub yes: YesArgs,
+    /// Print one JSON object for each --ask.
+    #[arg(long, requires = "ask")]
+    pub json: bool,
+    /// Simulate this cluster (JSON), as `plan --inventory` reads it.
+    #[arg(long, value_name = "FILE")]
+    pub inventory: Option<PathBuf>,
 }
 
 /// `login`.

@@ -3,14 +3,18 @@
 
 use super::{
     args::{
-        ApproveArgs, AskArgs, Command, DownArgs, HistoryArgs, ListArgs, LowArgs, PlanArgs, PlanIdArgs, PlannerChoice,
-        RunArgs, SelectArgs, Shell, UpArgs,
+        ApproveArgs, AskArgs, Command, DemoArgs, DownArgs, HistoryArgs, ListArgs, LowArgs, PlanArgs, PlanIdArgs,
+        PlannerChoice, RunArgs, SelectArgs, Shell, UpArgs, UpdateArgs,
     },
     flow::Consent,
     operation,
-    role_args::{AgentCommand, HubArgs, HubCommand, InstallArgs, JoinTokenArgs, OperatorCommand, PveAgentCommand},
+    role_args::{
+        AgentCommand, ArtifactCommand, DataArgs, HubArgs, HubCommand, InstallArgs, JoinTokenArgs, OperatorCommand,
+        PveAgentCommand,
+    },
 };
 use crate::{
+    link::wire::AgentRole,
     model::{
         Failure,
         messages::{PlanRequest, RunRequest},
@@ -41,6 +45,8 @@ pub enum HiArgs {
     Down(DownArgs),
     /// Being a role, or installing one.
     Role(Role),
+    /// Showing everything on a simulated cluster.
+    Demo(DemoArgs),
     /// Keeping a login.
     Login(String),
     /// Forgetting it.
@@ -115,8 +121,18 @@ pub enum Role {
     HubUninstall(bool),
     /// `hub check`.
     HubCheck(HubOptions),
+    /// `hub artifact add`: how the hub is found, the file, whether to print JSON.
+    ArtifactAdd(HubOptions, PathBuf, bool),
+    /// `hub artifact remove`: which version.
+    ArtifactRemove(HubOptions, String),
+    /// `hub artifact list`; whether as JSON.
+    ArtifactList(HubOptions, bool),
     /// `agent run`.
     AgentRun(Option<PathBuf>),
+    /// `agent trial`.
+    AgentTrial(Option<PathBuf>),
+    /// `agent guard` and `pve-agent guard`; whether to go on in a process of its own.
+    Guard(AgentRole, bool),
     /// `agent once`.
     AgentOnce,
     /// `agent install`.
@@ -129,6 +145,8 @@ pub enum Role {
     AgentProbe(Vec<String>, bool),
     /// `pve-agent run`.
     PveAgentRun(Option<PathBuf>),
+    /// `pve-agent trial`.
+    PveAgentTrial(Option<PathBuf>),
     /// `pve-agent install`.
     PveAgentInstall(InstallOptions),
     /// `pve-agent uninstall`; whether to purge.
@@ -153,8 +171,11 @@ impl TryFrom<LowArgs> for HiArgs {
             Command::Plan(args) => plan(args)?,
             Command::Ask(args) => Self::Client(ask(args)?),
             Command::Run(args) => Self::Client(run(args)?),
-            Command::Deploy(args) => Self::Client(select("agent.deploy", args)),
-            Command::Remove(args) => Self::Client(select("agent.remove", args)),
+            Command::Deploy(args) => Self::Client(select("agent.deploy", args, None)),
+            Command::Update(UpdateArgs { select: args, version }) => {
+                Self::Client(select("agent.update", args, version.map(|version| ("version", version))))
+            }
+            Command::Remove(args) => Self::Client(select("agent.remove", args, None)),
             Command::Guests(args) => list(Listing::Guests, args),
             Command::Nodes(args) => list(Listing::Nodes, args),
             Command::Agents(args) => list(Listing::Agents, args),
@@ -163,6 +184,7 @@ impl TryFrom<LowArgs> for HiArgs {
             Command::Cancel(args) => Self::Client(Client::Cancel(args)),
             Command::Show(args) => Self::Client(Client::Show(args)),
             Command::History(args) => Self::Client(Client::History(args)),
+            Command::Demo(args) => Self::Demo(args),
             Command::Login(args) => Self::Login(args.string),
             Command::Logout => Self::Logout,
             Command::Hub(command) => hub(command),
@@ -219,8 +241,9 @@ fn run(args: RunArgs) -> Result<Client, Failure> {
     Ok(Client::Ask(request, Consent { yes: args.yes.yes, typed: args.yes.confirm }, args.json))
 }
 
-fn select(op: &str, args: SelectArgs) -> Client {
-    let run = RunRequest { op: op.to_owned(), selector: args.selector, args: serde_json::Map::new() };
+fn select(op: &str, args: SelectArgs, argument: Option<(&str, String)>) -> Client {
+    let arguments = argument.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let run = RunRequest { op: op.to_owned(), selector: args.selector, args: arguments };
     let request = PlanRequest { run: Some(run), dry_run: args.dry_run, ..PlanRequest::default() };
     Client::Ask(request, Consent { yes: args.yes.yes, typed: args.yes.confirm }, args.json)
 }
@@ -240,6 +263,13 @@ fn hub(command: HubCommand) -> HiArgs {
         HubCommand::Install(args) => HiArgs::Role(Role::HubInstall(args.into())),
         HubCommand::Uninstall(args) => HiArgs::Role(Role::HubUninstall(args.purge)),
         HubCommand::Check(args) => HiArgs::Role(Role::HubCheck(args.into())),
+        HubCommand::Artifact(ArtifactCommand::Add { file, json, hub }) => {
+            HiArgs::Role(Role::ArtifactAdd(hub.into(), file, json))
+        }
+        HubCommand::Artifact(ArtifactCommand::Remove { version, hub }) => {
+            HiArgs::Role(Role::ArtifactRemove(hub.into(), version))
+        }
+        HubCommand::Artifact(ArtifactCommand::List { json, hub }) => HiArgs::Role(Role::ArtifactList(hub.into(), json)),
         HubCommand::JoinToken(args) => HiArgs::Administer(Administer::JoinToken(args)),
         HubCommand::Operator(command) => HiArgs::Administer(Administer::Operator(command)),
     }
@@ -248,6 +278,8 @@ fn hub(command: HubCommand) -> HiArgs {
 fn agent(command: AgentCommand) -> Role {
     match command {
         AgentCommand::Run(args) => Role::AgentRun(args.config),
+        AgentCommand::Trial(args) => Role::AgentTrial(args.config),
+        AgentCommand::Guard(args) => Role::Guard(AgentRole::Agent, args.detach),
         AgentCommand::Once => Role::AgentOnce,
         AgentCommand::Install(args) => Role::AgentInstall(args.into()),
         AgentCommand::Uninstall(args) => Role::AgentUninstall(args.purge),
@@ -259,10 +291,18 @@ fn agent(command: AgentCommand) -> Role {
 fn pve_agent(command: PveAgentCommand) -> Role {
     match command {
         PveAgentCommand::Run(args) => Role::PveAgentRun(args.config),
+        PveAgentCommand::Trial(args) => Role::PveAgentTrial(args.config),
+        PveAgentCommand::Guard(args) => Role::Guard(AgentRole::PveAgent, args.detach),
         PveAgentCommand::Install(args) => Role::PveAgentInstall(args.into()),
         PveAgentCommand::Uninstall(args) => Role::PveAgentUninstall(args.purge),
         PveAgentCommand::Status(args) => Role::PveAgentStatus(args.json),
         PveAgentCommand::Probe(args) => Role::PveAgentProbe(args.json),
+    }
+}
+
+impl From<DataArgs> for HubOptions {
+    fn from(args: DataArgs) -> Self {
+        Self { config: args.config, data: args.data, ..Self::default() }
     }
 }
 
@@ -329,5 +369,17 @@ mod tests {
             panic!()
         };
         assert_eq!(selector, "tag=web and type=ct");
+    }
+
+    #[test]
+    fn an_update_is_to_the_newest_or_to_a_version() {
+        for (words, args) in [
+            (&["update", "ct/118"][..], serde_json::json!({})),
+            (&["update", "ct/118", "--version", "0.9.4"], serde_json::json!({"version": "0.9.4"})),
+        ] {
+            let HiArgs::Client(Client::Ask(request, ..)) = meaning(words).unwrap() else { panic!() };
+            let run = request.run.unwrap();
+            assert_eq!((run.op.as_str(), serde_json::Value::Object(run.args)), ("agent.update", args));
+        }
     }
 }

@@ -34,7 +34,20 @@ pub fn ask(
     consent: &Consent,
     json: bool,
 ) -> Result<Exit, Failure> {
-    match hub.plan(request)? {
+    let made = hub.plan(request)?;
+    settle(screen, hub, made, request, consent, json)
+}
+
+/// Carries out what a request was answered with, or tells why not.
+pub fn settle(
+    screen: &mut Screen,
+    hub: &Hub,
+    made: Answer,
+    request: &PlanRequest,
+    consent: &Consent,
+    json: bool,
+) -> Result<Exit, Failure> {
+    match made {
         Answer::Plan(view) => {
             let carry = Carry { hub, book: look_up(hub, &view), json };
             carry.planned(screen, view, request.dry_run, consent)

@@ -56,7 +56,8 @@ fn add(command: &Command, pages: &mut Vec<Page>) -> io::Result<()> {
 
 fn page(command: &Command) -> io::Result<Page> {
     // No date: the same sources make the same pages.
-    let man = Man::new(command.clone()).source(concat!("remotectl ", env!("CARGO_PKG_VERSION"))).manual("remotectl");
+    let man =
+        Man::new(command.clone()).source(format!("remotectl {}", crate::model::version::version())).manual("remotectl");
     let mut roff = Vec::new();
     man.render_title(&mut roff)?;
     man.render_name_section(&mut roff)?;

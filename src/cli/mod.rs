@@ -6,6 +6,7 @@ mod book;
 mod calls;
 mod completions;
 mod data;
+mod demo;
 mod doctor;
 mod effect;
 mod flow;
@@ -87,6 +88,7 @@ fn act(screen: &mut Screen, high: HiArgs) -> Result<Exit, Failure> {
         HiArgs::Up(options, json) => up::up(screen, &options, json),
         HiArgs::Down(args) => up::down(screen, &args),
         HiArgs::Role(role) => be(role).map(|()| Exit::Done),
+        HiArgs::Demo(args) => demo::run(screen, &args),
         HiArgs::Login(string) => admin::login(screen, &string, client::connect_to),
         HiArgs::Logout => admin::logout(screen),
         HiArgs::Completions(shell) => {
@@ -102,6 +104,7 @@ fn act(screen: &mut Screen, high: HiArgs) -> Result<Exit, Failure> {
     }
 }
 
+/// Does what a hub does.
 fn ask_hub(screen: &mut Screen, hub: &client::Hub, call: Client) -> Result<Exit, Failure> {
     match call {
         Client::Plan(request, json) => flow::plan(screen, hub, &request, json),
@@ -149,13 +152,19 @@ fn be(role: Role) -> Result<(), Failure> {
         Role::HubInstall(options) => hub::install(&options),
         Role::HubUninstall(purge) => hub::uninstall(purge),
         Role::HubCheck(options) => hub::check(&options),
+        Role::ArtifactAdd(options, file, json) => hub::add_artifact(&options, &file, json),
+        Role::ArtifactRemove(options, version) => hub::remove_artifact(&options, &version),
+        Role::ArtifactList(options, json) => hub::list_artifacts(&options, json),
         Role::AgentRun(config) => agent::run(config),
+        Role::AgentTrial(config) => agent::trial(config),
+        Role::Guard(role, detach) => agent::guard(role, detach),
         Role::AgentOnce => agent::once(),
         Role::AgentInstall(options) => agent::install(&options),
         Role::AgentUninstall(purge) => agent::uninstall(purge),
         Role::AgentStatus(json) => agent::status(json),
         Role::AgentProbe(hubs, json) => agent::probe(&hubs, json),
         Role::PveAgentRun(config) => pve_agent::run(config),
+        Role::PveAgentTrial(config) => pve_agent::trial(config),
         Role::PveAgentInstall(options) => pve_agent::install(&options),
         Role::PveAgentUninstall(purge) => pve_agent::uninstall(purge),
         Role::PveAgentStatus(json) => pve_agent::status(json),

@@ -181,9 +181,10 @@ impl<'a> Results<'a> {
 }
 
 /// Whether the data says more than the line: what was asked for, or a service's log where it failed. That something was
-/// changed is all in the line.
+/// changed is all in the line, and so is what is asked of an agent.
 fn told_by_data(op: &Op, succeeded: bool) -> bool {
-    let asked = policy::base(op) == Risk::Observe || matches!(op, Op::ExecRun { .. });
+    let asked =
+        policy::base(op) == Risk::Observe && !matches!(op, Op::AgentCheck {}) || matches!(op, Op::ExecRun { .. });
     asked || (!succeeded && op.service().is_some())
 }
 

@@ -22,6 +22,9 @@ pub enum HubCommand {
     /// Checks the database and the keys
     #[command(after_help = "Example:\n  remotectl hub check")]
     Check(HubArgs),
+    /// The executables that the hub holds for its agents: its own, and those of other architectures
+    #[command(subcommand, after_help = "Example:\n  remotectl hub artifact add remotectl-aarch64")]
+    Artifact(ArtifactCommand),
     /// Makes a join string: single use, 10 minutes
     #[command(
         name = "join-token",
@@ -31,6 +34,53 @@ pub enum HubCommand {
     /// Operators: who may use the hub
     #[command(subcommand, after_help = "Example:\n  remotectl hub operator add alice --role operator")]
     Operator(OperatorCommand),
+}
+
+/// `hub artifact …`.
+#[derive(Debug, Subcommand)]
+pub enum ArtifactCommand {
+    /// Adds a remotectl; for which machines and which version it is, the file itself says
+    #[command(after_help = "Example:\n  remotectl hub artifact add remotectl-aarch64")]
+    Add {
+        /// The executable.
+        file: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// Of which hub.
+        #[command(flatten)]
+        hub: DataArgs,
+    },
+    /// Takes a version away: agents are not brought to it any more, and those that run it go on
+    #[command(after_help = "Example:\n  remotectl hub artifact remove 0.2.0")]
+    Remove {
+        /// The version.
+        version: String,
+        /// Of which hub.
+        #[command(flatten)]
+        hub: DataArgs,
+    },
+    /// Lists them: architecture, version, bytes, SHA-256
+    #[command(after_help = "Example:\n  remotectl hub artifact list")]
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// Of which hub.
+        #[command(flatten)]
+        hub: DataArgs,
+    },
+}
+
+/// Where a hub's data is.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The data directory.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub data: Option<PathBuf>,
 }
 
 /// Options of the hub's own commands; what is left out comes from hub.toml or its default.
@@ -120,6 +170,12 @@ pub enum AgentCommand {
     /// Runs the agent in the foreground
     #[command(after_help = "Example:\n  remotectl agent run")]
     Run(ConfigArgs),
+    /// Tries whether this executable could take the running agent's place; changes nothing
+    #[command(after_help = "Example:\n  remotectl agent trial")]
+    Trial(ConfigArgs),
+    /// Puts the version before an update back where the new one does not come up; the update itself starts it
+    #[command(hide = true)]
+    Guard(GuardArgs),
     /// Carries out one operation: JSON on standard input, its outcome as JSON on standard output
     #[command(after_help = "Example:\n  echo '{\"op\":\"system.info\",\"args\":{}}' | remotectl agent once")]
     Once,
@@ -150,6 +206,12 @@ pub enum PveAgentCommand {
     /// Runs the pve-agent in the foreground
     #[command(after_help = "Example:\n  remotectl pve-agent run")]
     Run(ConfigArgs),
+    /// Tries whether this executable could take the running pve-agent's place; changes nothing
+    #[command(after_help = "Example:\n  remotectl pve-agent trial")]
+    Trial(ConfigArgs),
+    /// Puts the version before an update back where the new one does not come up; the update itself starts it
+    #[command(hide = true)]
+    Guard(GuardArgs),
     /// Installs the pve-agent on this Proxmox node, with a Proxmox token of its own
     #[command(after_help = "Example:\n  remotectl pve-agent install --join rctl1.eyJhZGRyZXNzZXMi…")]
     Install(InstallArgs),
@@ -162,6 +224,14 @@ pub enum PveAgentCommand {
     /// Checks the Proxmox API, the credential and its rights, and pct
     #[command(after_help = "Example:\n  remotectl pve-agent probe --json")]
     Probe(JsonArgs),
+}
+
+/// `guard`.
+#[derive(Debug, Args)]
+pub struct GuardArgs {
+    /// Go on in a process of its own.
+    #[arg(long)]
+    pub detach: bool,
 }
 
 /// `--config`, alone.

@@ -222,6 +222,13 @@ impl Screen {
         }
     }
 
+    /// Lines beside the result.
+    pub fn notes(&mut self, lines: impl IntoIterator<Item = Line>) {
+        for line in lines {
+            self.note(line);
+        }
+    }
+
     /// `error: …`, its details, and what to do next.
     pub fn failure(&mut self, failure: &Failure) {
         let mut lines = failure.message.lines();
@@ -248,9 +255,14 @@ impl Screen {
         self.flush();
         let question = text::safe(question).into_owned();
         write!(self.err, "{question} ").and_then(|()| self.err.flush()).ok()?;
-        let mut answer = String::new();
-        match self.input.read_line(&mut answer) {
-            Ok(read) if read > 0 => Some(answer.trim().to_owned()),
+        self.next_line()
+    }
+
+    /// The next line of standard input, without spaces around it; `None` at its end.
+    pub fn next_line(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        match self.input.read_until(b'\n', &mut line) {
+            Ok(read) if read > 0 => Some(String::from_utf8_lossy(&line).trim().to_owned()),
             _ => None,
         }
     }

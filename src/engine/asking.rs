@@ -67,7 +67,9 @@ impl Engine {
             _ => return Err(Failure::usage("a request has either a text or an operation").into()),
         };
         let meta = PlanMeta { id: Self::plan_id(), text, planner: planner.to_owned(), created: clock::unix_seconds() };
-        make_plan(proposal, meta, &inventory, &self.policy).map_err(Refusal::Answer)
+        let mut plan = make_plan(proposal, meta, &inventory, &self.policy).map_err(Refusal::Answer)?;
+        plan.findings.extend(self.update_findings(&plan.body.steps, &inventory));
+        Ok(plan)
     }
 }
 

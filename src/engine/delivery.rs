@@ -212,9 +212,18 @@ async fn mark(engine: Arc<Engine>, agent: String, queue: Arc<Queue>, high_water:
 }
 
 impl Engine {
-    /// Answers a poll: at once when there is something to tell or when the agent was away (it wants to know that it is
-    /// heard), else when there is something, or after `POLL_HOLD` seconds.
+    /// Answers a poll: at once when there is something to tell or when the agent was away or is another version (it wants to
+    /// know that it is heard), else when there is something, or after `POLL_HOLD` seconds.
     pub async fn poll(self: &Arc<Self>, agent: &str, request: &PollRequest) -> PollReply {
+        if request.trial {
+            // Another version runs there and takes the commands: this one only asks whether it is heard.
+            return PollReply {
+                protocol: PROTOCOL,
+                time: clock::unix_seconds(),
+                commands: Vec::new(),
+                cancel: Vec::new(),
+            };
+        }
         let queue = self.delivery.queue(agent);
         let was_away = self.roster.seen(agent, &request.version, clock::unix_seconds());
         if queue.risen(request.high_water) {

@@ -241,6 +241,7 @@ impl Engine {
                     .with_help(format!("on {target}: remotectl pve-agent install --join …")),
             )),
             Op::AgentDeploy {} => Ok((through_node()?, Work::Deploy { order: self.deploy_order() })),
+            Op::AgentUpdate { version } => self.update(target, version.as_deref()),
             Op::AgentRemove {} if target.vmid().is_some() => Ok((through_node()?, perform())),
             _ if policy::runs(op) == Runs::Pve => Ok((through_node()?, perform())),
             _ => match own {
@@ -315,7 +316,7 @@ fn seconds(op: &Op) -> u64 {
         Op::ExecRun { timeout: Some(timeout), .. } => timeout.seconds().min(LONGEST),
         Op::GuestShutdown { timeout: Some(timeout) } => timeout.seconds().min(LONGEST) + TIMEOUT,
         Op::ExecRun { .. } => TIMEOUT,
-        Op::AgentDeploy {} | Op::AgentRemove {} => LONG_TIMEOUT,
+        Op::AgentDeploy {} | Op::AgentUpdate { .. } | Op::AgentRemove {} => LONG_TIMEOUT,
         _ => match policy::runs(op) {
             Runs::Pve => LONG_TIMEOUT,
             Runs::Agent | Runs::Hub => 2 * TIMEOUT,

@@ -1,6 +1,7 @@
 //! The hub's mind: who the agents are, what there is, what may be done, and carrying it out exactly as approved.
 
 pub mod approved;
+pub mod artifacts;
 pub mod asking;
 mod built;
 pub mod deciding;
@@ -12,6 +13,7 @@ pub mod overview;
 pub mod planning;
 pub mod roster;
 pub mod seal;
+pub mod updates;
 
 pub use built::is_built;
 
@@ -22,6 +24,7 @@ use crate::{
     store::{Store, StoreError},
     sys::{clock, random},
 };
+use artifacts::Artifacts;
 use delivery::Delivery;
 use overview::Overview;
 use roster::Roster;
@@ -54,6 +57,8 @@ pub struct Parts {
     pub policy: Policy,
     /// Where commands' output is kept.
     pub output: PathBuf,
+    /// Where executables for agents are kept.
+    pub artifacts: PathBuf,
 }
 
 /// The hub's mind.
@@ -66,6 +71,8 @@ pub struct Engine {
     pub policy: Policy,
     /// The agents.
     pub roster: Roster,
+    /// The executables for them.
+    pub artifacts: Artifacts,
     planner: Box<dyn Planner>,
     overview: Overview,
     delivery: Delivery,
@@ -77,7 +84,8 @@ pub struct Engine {
 impl Engine {
     /// Wakes up: reads agents, inventories and open commands from the store.
     pub fn new(parts: Parts) -> Result<Arc<Self>, StoreError> {
-        let Parts { store, identity, planner, policy, output } = parts;
+        let Parts { store, identity, planner, policy, output, artifacts } = parts;
+        let artifacts = Artifacts::new(artifacts);
         let (known, forged): (Vec<_>, Vec<_>) =
             store.agents()?.into_iter().partition(|agent| identity.sealed(&Row::Agent(agent), &agent.seal));
         for agent in forged {
@@ -88,7 +96,8 @@ impl Engine {
         let delivery = Delivery::new(store.open_commands()?, &identity.key.public());
         let (events, _) = broadcast::channel(EVENTS);
         let (stopping, _) = watch::channel(false);
-        let engine = Self { store, identity, policy, roster, planner, overview, delivery, events, output, stopping };
+        let engine =
+            Self { store, identity, policy, roster, artifacts, planner, overview, delivery, events, output, stopping };
         Ok(Arc::new(engine))
     }
 

@@ -144,16 +144,17 @@ impl Roster {
         Ok(claims)
     }
 
-    /// Notes that an agent was heard of; whether it had been offline.
+    /// Notes that an agent was heard of; whether it had been offline, or another version.
     pub fn seen(&self, id: &str, version: &str, now: i64) -> bool {
         let mut agents = self.agents.write().unwrap_or_else(PoisonError::into_inner);
         let Some(agent) = agents.get_mut(id) else { return false };
         let was_offline = !agent.online(now);
         agent.last_seen = now;
-        if agent.record.version != version {
+        let was_another = agent.record.version != version;
+        if was_another {
             version.clone_into(&mut agent.record.version);
         }
-        was_offline
+        was_offline || was_another
     }
 
     /// Keeps what an agent has told of its machine; whether that is news.

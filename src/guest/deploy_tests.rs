@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     guest::{
-        fake::{Fake, Files, Program},
+        fake::{Fake, Files, Program, Store as _},
         once::once,
         remove::remove,
         saga::MemoryLog,
@@ -34,8 +34,8 @@ fn program(fails: &'static str) -> Program {
                 String::new(),
             ),
             ["agent", "install", "--no-start", ..] => {
-                files.write(PLACE, b"", 0o755);
-                files.write("/etc/remotectl", b"", 0o700);
+                files.put(PLACE, b"", 0o755);
+                files.put("/etc/remotectl", b"", 0o700);
                 if fails == "install" {
                     return fail("installing");
                 }
@@ -137,8 +137,8 @@ fn an_agent_goes_in_and_nothing_but_it_stays() {
     assert_eq!(rows.last().unwrap(), "c1 done finish");
     assert_eq!(lines.0.lock().unwrap()[0], format!("probe: Debian 12, {}, systemd", std::env::consts::ARCH));
     let mut wanted = Fake::new().files();
-    wanted.write(PLACE, b"", 0o755);
-    wanted.write("/etc/remotectl", b"", 0o700);
+    wanted.put(PLACE, b"", 0o755);
+    wanted.put("/etc/remotectl", b"", 0o700);
     assert_eq!(fake.files(), wanted, "the staged executable is gone");
     let install = fake.calls().into_iter().find(|call| call.contains(&"--no-start".to_owned())).unwrap().join(" ");
     let hubs = "--join rctl1.x --hub 10.0.0.5:8443";
@@ -287,7 +287,7 @@ fn an_agent_goes_out_again() {
     assert!(outcome.summary.starts_with("not all of it is gone"), "nothing was linked: {}", outcome.summary);
     let fake = Fake::new().with_program(Box::new(|args, input, files| {
         if args.contains(&"--no-start".to_owned()) {
-            files.write("/usr/local/bin/remotectl", b"", 0o755);
+            files.put("/usr/local/bin/remotectl", b"", 0o755);
         }
         program("")(args, input, files)
     }));

@@ -23,7 +23,11 @@ pub type Program = Box<dyn Fn(&[String], &[u8], &mut Files) -> (i32, String, Str
 
 /// The guest's files: absolute path to content and mode; a directory has no content.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Files(pub BTreeMap<String, (Option<Vec<u8>>, u32)>);
+pub struct Files {
+    /// All of them.
+    pub all: BTreeMap<String, (Option<Vec<u8>>, u32)>,
+    full: bool,
+}
 
 /// A guest in memory.
 pub struct Fake {
@@ -56,7 +60,7 @@ impl Default for Fake {
         );
         Self {
             state: Mutex::new(running),
-            files: Mutex::new(Files(directories.into())),
+            files: Mutex::new(Files { all: directories.into(), full: false }),
             probe: Mutex::new(probe),
             program: Mutex::new(Box::new(|_, _, _| (127, String::new(), "no such program\n".to_owned()))),
             calls: Mutex::default(),
@@ -108,60 +112,6 @@ impl Fake {
     pub fn calls(&self) -> Vec<Vec<String>> {
         lock(&self.calls).clone()
     }
-
-    fn run(&self, argv: &[&str], input: &[u8]) -> Result<(i32, Vec<u8>, String), TransportError> {
-        let ok = |text: &str| Ok((0, text.as_bytes().to_vec(), String::new()));
-        let no = |why: &str| Ok((1, Vec::new(), format!("{why}\n")));
-        let mut files = lock(&self.files);
-        match argv {
-            ["true"] => ok(""),
-            ["false"] => no(""),
-            ["cat"] => Ok((0, input.to_vec(), String::new())),
-            ["env"] => ok("PATH=/bin\n"),
-            ["printf", "[%s]\n", rest @ ..] => ok(&lines(rest.iter().map(|word| format!("[{word}]")))),
-            ["sh", "-c", script] if script.starts_with("exit ") => {
-                Ok((script[5..].parse().unwrap_or(2), Vec::new(), String::new()))
-            }
-            ["sh", "-s", "--", places @ ..] => ok(&format!("{}{}", lock(&self.probe), files.left(places))),
-            ["sh", "-c", script, "sh", places @ ..] if *script == LEFT => ok(&files.left(places)),
-            ["sh", "-c", script, "sh", path, mode, digest] if *script == PUSH => {
-                files.push(path, mode, digest, input, *lock(&self.full)).map_or_else(|why| no(&why), |()| ok(""))
-            }
-            ["sh", "-c", script, "sh", path] if *script == MAKE => {
-                let made = files.make(path);
-                made.map_or_else(|why| no(&why), |()| ok(""))
-            }
-            ["sh", "-c", script, "sh", directory] if *script == ONCE => {
-                let call = [format!("{directory}/remotectl"), "agent".to_owned(), "once".to_owned()];
-                let (code, stdout, stderr) = lock(&self.program)(&call[1..], input, &mut files);
-                files.remove(directory);
-                Ok((code, stdout.into_bytes(), stderr))
-            }
-            ["cat", "--", path] | ["cat", path] => match files.0.get(*path) {
-                Some((Some(content), _)) => Ok((0, content.clone(), String::new())),
-                _ => no(&format!("cat: {path}: No such file or directory")),
-            },
-            ["stat", "-c", "%a", path] => match files.0.get(*path) {
-                Some((_, mode)) => ok(&format!("{mode:o}\n")),
-                None => no("stat: no such file"),
-            },
-            ["ls", "-A", directory] => ok(&files.list(directory)),
-            ["rm", "-rf", "--", path] => {
-                files.remove(path);
-                ok("")
-            }
-            [path, rest @ ..] => match files.0.get(*path) {
-                Some((Some(_), mode)) if mode & 0o100 != 0 => {
-                    let words: Vec<String> = rest.iter().map(|word| (*word).to_owned()).collect();
-                    let (code, stdout, stderr) = lock(&self.program)(&words, input, &mut files);
-                    Ok((code, stdout.into_bytes(), stderr))
-                }
-                Some(_) => Err(TransportError::NotExecutable((*path).to_owned())),
-                None => Err(TransportError::NotFound((*path).to_owned())),
-            },
-            [] => Err(TransportError::NotFound(String::new())),
-        }
-    }
 }
 
 impl Transport for Fake {
@@ -173,88 +123,198 @@ impl Transport for Fake {
         Ok(lock(&self.state).clone())
     }
 
-    fn exec(&self, mut exec: Exec<'_>) -> Result<Finished, TransportError> {
+    fn exec(&self, exec: Exec<'_>) -> Result<Finished, TransportError> {
         lock(&self.calls).push(exec.argv.clone());
-        let argv: Vec<&str> = exec.argv.iter().map(String::as_str).collect();
-        let mut input = Vec::new();
-        match std::mem::take(&mut exec.input) {
-            Input::Nothing => {}
-            Input::Bytes(bytes) => input = bytes,
-            Input::File(mut file) => {
-                file.read_to_end(&mut input).map_err(|source| crate::sys::files::FileError {
-                    doing: "reading",
-                    path: std::path::PathBuf::from("the pushed file"),
-                    source,
-                })?;
-            }
-        }
-        let sleeps = argv.first() == Some(&"sleep");
-        let (code, stdout, stderr) = if sleeps { (0, Vec::new(), String::new()) } else { self.run(&argv, &input)? };
-        if let Some(on_output) = exec.on_output {
-            on_output(Stream::Stdout, &stdout);
-            on_output(Stream::Stderr, stderr.as_bytes());
-        }
-        let cancelled = exec.cancel.fired();
-        Ok(Finished {
-            code: (!sleeps).then_some(code),
-            signal: sleeps.then_some(9),
-            stdout,
-            stderr: stderr.into_bytes(),
-            truncated: false,
-            timed_out: sleeps && !cancelled,
-            cancelled,
+        answer(exec, |argv, input| {
+            let (mut files, full, probe) = (lock(&self.files), *lock(&self.full), lock(&self.probe).clone());
+            files.full = full;
+            let program = |words: &[String], input: &[u8], files: &mut Files| lock(&self.program)(words, input, files);
+            let ended = interpret(argv, input, &mut *files, &|| probe.clone(), &program);
+            files.full = false;
+            ended
         })
     }
 }
 
-impl Files {
-    /// A file.
-    pub fn write(&mut self, path: &str, content: &[u8], mode: u32) {
-        self.0.insert(path.to_owned(), (Some(content.to_vec()), mode));
+/// A guest's files, wherever they are: what the scripts of this floor do in a guest is done to these.
+pub trait Store {
+    /// Whether a path is a directory, and its mode; `None` where there is none.
+    fn look(&self, path: &str) -> Option<(bool, u32)>;
+    /// A file's content.
+    fn read(&self, path: &str) -> Option<Vec<u8>>;
+    /// Puts a file into a directory that is there; the error is the complaint of a program of the guest.
+    fn write(&mut self, path: &str, content: &[u8], mode: u32) -> Result<(), String>;
+    /// Makes a directory in one that is there.
+    fn make(&mut self, path: &str) -> Result<(), String>;
+    /// Removes a path with everything below it.
+    fn remove(&mut self, path: &str);
+    /// The names in a directory.
+    fn list(&self, directory: &str) -> Vec<String>;
+}
+
+/// A program's exit code, output and complaint.
+pub type Ended = (i32, Vec<u8>, String);
+
+/// Does what a program of a guest does that our scripts are made of; the staged executable is `program`, and `probe` tells
+/// what the probe finds, without `left.end`.
+pub fn interpret<S: Store>(
+    argv: &[&str],
+    input: &[u8],
+    files: &mut S,
+    probe: &dyn Fn() -> String,
+    program: &dyn Fn(&[String], &[u8], &mut S) -> (i32, String, String),
+) -> Result<Ended, TransportError> {
+    let ok = |text: &str| Ok((0, text.as_bytes().to_vec(), String::new()));
+    let no = |why: &str| Ok((1, Vec::new(), format!("{why}\n")));
+    let run = |words: &[&str], files: &mut S| {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let (code, stdout, stderr) = program(&words, input, files);
+        Ok((code, stdout.into_bytes(), stderr))
+    };
+    match argv {
+        ["true"] => ok(""),
+        ["false"] => no(""),
+        ["cat"] => Ok((0, input.to_vec(), String::new())),
+        ["env"] => ok("PATH=/bin\n"),
+        ["printf", "[%s]\n", rest @ ..] => ok(&lines(rest.iter().map(|word| format!("[{word}]")))),
+        ["sh", "-c", script] if script.starts_with("exit ") => {
+            Ok((script[5..].parse().unwrap_or(2), Vec::new(), String::new()))
+        }
+        ["sh", "-s", "--", places @ ..] => ok(&format!("{}{}", probe(), left(files, places))),
+        ["sh", "-c", script, "sh", places @ ..] if *script == LEFT => ok(&left(files, places)),
+        ["sh", "-c", script, "sh", path, mode, digest] if *script == PUSH => {
+            push(files, path, mode, digest, input).map_or_else(|why| no(&why), |()| ok(""))
+        }
+        ["sh", "-c", script, "sh", path] if *script == MAKE => {
+            let made = files.make(path);
+            made.map_or_else(|why| no(&why), |()| ok(""))
+        }
+        ["sh", "-c", script, "sh", directory] if *script == ONCE => {
+            let ended = run(&["agent", "once"], files);
+            files.remove(directory);
+            ended
+        }
+        ["cat", "--", path] | ["cat", path] => match files.read(path) {
+            Some(content) => Ok((0, content, String::new())),
+            None => no(&format!("cat: {path}: No such file or directory")),
+        },
+        ["stat", "-c", "%a", path] => match files.look(path) {
+            Some((_, mode)) => ok(&format!("{mode:o}\n")),
+            None => no("stat: no such file"),
+        },
+        ["ls", "-A", directory] => ok(&lines(files.list(directory).iter())),
+        ["rm", "-rf", "--", path] => {
+            files.remove(path);
+            ok("")
+        }
+        [path, rest @ ..] => match files.look(path) {
+            Some((false, mode)) if mode & 0o100 != 0 => run(rest, files),
+            Some(_) => Err(TransportError::NotExecutable((*path).to_owned())),
+            None => Err(TransportError::NotFound((*path).to_owned())),
+        },
+        [] => Err(TransportError::NotFound(String::new())),
+    }
+}
+
+/// Runs a program by something that knows how: its input read, its output handed over, its end told as a process's.
+pub fn answer(
+    mut exec: Exec<'_>,
+    run: impl FnOnce(&[&str], &[u8]) -> Result<Ended, TransportError>,
+) -> Result<Finished, TransportError> {
+    let argv: Vec<&str> = exec.argv.iter().map(String::as_str).collect();
+    let mut input = Vec::new();
+    match std::mem::take(&mut exec.input) {
+        Input::Nothing => {}
+        Input::Bytes(bytes) => input = bytes,
+        Input::File(mut file) => {
+            file.read_to_end(&mut input).map_err(|source| crate::sys::files::FileError {
+                doing: "reading",
+                path: std::path::PathBuf::from("the pushed file"),
+                source,
+            })?;
+        }
+    }
+    let sleeps = argv.first() == Some(&"sleep");
+    let (code, stdout, stderr) = if sleeps { (0, Vec::new(), String::new()) } else { run(&argv, &input)? };
+    if let Some(on_output) = exec.on_output {
+        on_output(Stream::Stdout, &stdout);
+        on_output(Stream::Stderr, stderr.as_bytes());
+    }
+    let cancelled = exec.cancel.fired();
+    Ok(Finished {
+        code: (!sleeps).then_some(code),
+        signal: sleeps.then_some(9),
+        stdout,
+        stderr: stderr.into_bytes(),
+        truncated: false,
+        timed_out: sleeps && !cancelled,
+        cancelled,
+    })
+}
+
+/// What `PUSH` does.
+fn push(files: &mut impl Store, path: &str, mode: &str, digest: &str, content: &[u8]) -> Result<(), String> {
+    if matches!(files.look(path), Some((true, _))) {
+        return Err(format!("{path} is a directory"));
+    }
+    if Digest::of(content).as_str() != digest {
+        return Err("arrived with another SHA-256".to_owned());
+    }
+    files.write(path, content, u32::from_str_radix(mode, 8).unwrap_or(0o600))
+}
+
+/// What `LEFT` prints.
+fn left(files: &impl Store, places: &[&str]) -> String {
+    let there = places.iter().filter(|place| files.look(place).is_some());
+    lines(there.map(|place| format!("there={place}"))) + "left.end=1\n"
+}
+
+impl Store for Files {
+    fn look(&self, path: &str) -> Option<(bool, u32)> {
+        self.all.get(path).map(|(content, mode)| (content.is_none(), *mode))
     }
 
-    /// Removes a path with everything below it.
-    pub fn remove(&mut self, path: &str) {
-        let below = format!("{path}/");
-        self.0.retain(|known, _| known != path && !known.starts_with(&below));
+    fn read(&self, path: &str) -> Option<Vec<u8>> {
+        self.all.get(path)?.0.clone()
+    }
+
+    fn write(&mut self, path: &str, content: &[u8], mode: u32) -> Result<(), String> {
+        self.parent(path)?;
+        if self.full {
+            return Err("cat: write error: No space left on device".to_owned());
+        }
+        self.put(path, content, mode);
+        Ok(())
     }
 
     fn make(&mut self, path: &str) -> Result<(), String> {
         self.parent(path)?;
-        let taken = self.0.insert(path.to_owned(), (None, 0o700));
+        let taken = self.all.insert(path.to_owned(), (None, 0o700));
         taken.map_or(Ok(()), |_| Err(format!("mkdir: cannot create directory '{path}': File exists")))
+    }
+
+    fn remove(&mut self, path: &str) {
+        let below = format!("{path}/");
+        self.all.retain(|known, _| known != path && !known.starts_with(&below));
+    }
+
+    fn list(&self, directory: &str) -> Vec<String> {
+        let below = format!("{directory}/");
+        let names = self.all.keys().filter_map(|path| path.strip_prefix(&below)).filter(|name| !name.contains('/'));
+        names.map(str::to_owned).collect()
+    }
+}
+
+impl Files {
+    /// A file, whatever is there.
+    pub fn put(&mut self, path: &str, content: &[u8], mode: u32) {
+        self.all.insert(path.to_owned(), (Some(content.to_vec()), mode));
     }
 
     fn parent(&self, path: &str) -> Result<(), String> {
         let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-        let there = parent.is_empty() || matches!(self.0.get(parent), Some((None, _)));
+        let there = parent.is_empty() || matches!(self.all.get(parent), Some((None, _)));
         if there { Ok(()) } else { Err(format!("cannot create {path}: Directory nonexistent")) }
-    }
-
-    fn push(&mut self, path: &str, mode: &str, digest: &str, content: &[u8], full: bool) -> Result<(), String> {
-        self.parent(path)?;
-        if matches!(self.0.get(path), Some((None, _))) {
-            return Err(format!("{path} is a directory"));
-        }
-        if full {
-            return Err("cat: write error: No space left on device".to_owned());
-        }
-        if Digest::of(content).as_str() != digest {
-            return Err("arrived with another SHA-256".to_owned());
-        }
-        self.write(path, content, u32::from_str_radix(mode, 8).unwrap_or(0o600));
-        Ok(())
-    }
-
-    fn list(&self, directory: &str) -> String {
-        let below = format!("{directory}/");
-        let names = self.0.keys().filter_map(|path| path.strip_prefix(&below)).filter(|name| !name.contains('/'));
-        lines(names)
-    }
-
-    fn left(&self, places: &[&str]) -> String {
-        let there = places.iter().filter(|place| self.0.contains_key(**place));
-        lines(there.map(|place| format!("there={place}"))) + "left.end=1\n"
     }
 }
 
@@ -265,7 +325,7 @@ mod tests {
     #[test]
     fn the_story_holds_in_memory() {
         let fake = Fake::new();
-        lock(&fake.files).make("/tmp/story").unwrap();
+        Store::make(&mut *lock(&fake.files), "/tmp/story").unwrap();
         crate::guest::story::story(&fake, "/tmp/story").unwrap();
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     model::{Outcome, outcome::Ending},
     sys::{
         cancel::Cancel,
+        env,
         process::{Finished, ProcessError, Run, Stream},
     },
 };
@@ -80,6 +81,18 @@ pub trait Commands {
         Ok(finished)
     }
 
+    /// Hands a text to the machine's shell. Output is handed over as it comes and kept up to a limit; that it took too long
+    /// or was cancelled stands in the answer.
+    fn shell(&self, command: &str, limit: usize, on_output: &mut dyn FnMut(&[u8])) -> Result<Finished, CommandError> {
+        let mut finished = self.run(&["sh", "-c", command])?;
+        for stream in [&mut finished.stdout, &mut finished.stderr] {
+            on_output(stream);
+            finished.truncated |= stream.len() > limit;
+            stream.truncate(limit);
+        }
+        Ok(finished)
+    }
+
     /// Runs one that has to end with code 0.
     fn succeed(&self, argv: &[&str]) -> Result<Finished, CommandError> {
         let finished = self.run(argv)?;
@@ -108,6 +121,10 @@ impl ThisMachine {
         Self { deadline: Instant::now() + time, cancel: Cancel::new() }
     }
 
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
     fn prepare<'a>(&self, words: &[&str]) -> Run<'a> {
         let (program, args) = words.split_first().expect("every caller names a program");
         Run::new(program, args)
@@ -115,7 +132,7 @@ impl ThisMachine {
             .env("LC_ALL", "C")
             .env("SYSTEMD_COLORS", "0")
             .env("SYSTEMD_PAGER", "")
-            .timeout(self.deadline.saturating_duration_since(Instant::now()))
+            .timeout(self.left())
             .cancel(self.cancel.clone())
     }
 }
@@ -148,6 +165,19 @@ impl Commands for ThisMachine {
         splitter.finish(on_line);
         ended(argv, finished)
     }
+
+    /// In the agent's own surroundings: they are the operator's to see.
+    fn shell(&self, command: &str, limit: usize, on_output: &mut dyn FnMut(&[u8])) -> Result<Finished, CommandError> {
+        let run = Run::new("sh", ["-c", command]).env("PATH", completed_path()).timeout(self.left()).limit(limit);
+        Ok(run.cancel(self.cancel.clone()).on_output(|_, bytes| on_output(bytes)).run()?)
+    }
+}
+
+/// The agent's PATH with what is missing from the usual one behind it.
+fn completed_path() -> String {
+    let own = env::text("PATH").unwrap_or_default();
+    let usual = PATH.split(':').filter(|part| !own.split(':').any(|known| known == *part));
+    own.split(':').filter(|part| part.starts_with('/')).chain(usual).collect::<Vec<_>>().join(":")
 }
 
 fn ended(argv: &[&str], finished: Finished) -> Result<Finished, CommandError> {

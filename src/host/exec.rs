@@ -2,13 +2,12 @@
 //! text is the operator's, as the approved plan has it.
 
 use super::{
-    Task,
-    commands::PATH,
+    Machine, Task,
     text::{clean, span},
 };
 use crate::{
     model::{Outcome, outcome::Ending, values::Span},
-    sys::process::{Finished, Run},
+    sys::process::Finished,
 };
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -17,7 +16,7 @@ use std::time::{Duration, Instant};
 const KEPT: usize = 64 << 10;
 
 /// Runs `sh -c COMMAND`; fails where it does not end with code 0. Takes the shorter of its own and the task's time.
-pub fn run(command: &str, timeout: Option<&Span>, task: &Task) -> Outcome {
+pub fn run(command: &str, timeout: Option<&Span>, machine: &Machine, task: &Task) -> Outcome {
     if command.trim().is_empty() {
         return Outcome::rejected("an empty command does nothing");
     }
@@ -26,23 +25,11 @@ pub fn run(command: &str, timeout: Option<&Span>, task: &Task) -> Outcome {
     }
     let time = timeout.map_or(task.timeout, |timeout| Duration::from_secs(timeout.seconds()).min(task.timeout));
     let began = Instant::now();
-    let run = Run::new("sh", ["-c", command])
-        .env("PATH", path())
-        .timeout(time)
-        .limit(KEPT)
-        .cancel(task.cancel.clone())
-        .on_output(|_, bytes| task.report.output(bytes));
-    match run.run() {
+    let commands = machine.commands(&Task { timeout: time, ..task.clone() });
+    match commands.shell(command, KEPT, &mut |bytes| task.report.output(bytes)) {
         Ok(finished) => outcome(&finished, began.elapsed(), time),
-        Err(error) => Outcome::of_error(&error),
+        Err(error) => error.outcome(),
     }
-}
-
-/// The agent's PATH with what is missing from the usual one behind it.
-fn path() -> String {
-    let own = crate::sys::env::text("PATH").unwrap_or_default();
-    let usual = PATH.split(':').filter(|part| !own.split(':').any(|known| known == *part));
-    own.split(':').filter(|part| part.starts_with('/')).chain(usual).collect::<Vec<_>>().join(":")
 }
 
 fn outcome(finished: &Finished, took: Duration, time: Duration) -> Outcome {
@@ -76,6 +63,10 @@ mod tests {
     use crate::{model::outcome::Report, sys::cancel::Cancel};
     use std::sync::Mutex;
 
+    fn run(command: &str, task: &Task) -> Outcome {
+        super::run(command, None, &Machine::here(), task)
+    }
+
     #[derive(Default)]
     struct Heard(Mutex<Vec<u8>>);
 
@@ -90,36 +81,36 @@ mod tests {
     fn output_is_streamed_and_the_code_decides() {
         let heard = Heard::default();
         let task = Task { report: &heard, ..Task::default() };
-        let good = run("echo out; echo err >&2", None, &task);
+        let good = run("echo out; echo err >&2", &task);
         assert!(good.succeeded());
         assert_eq!(
             (&good.data["exit_code"], &good.data["stdout"], &good.data["stderr"]),
             (&json!(0), &json!("out\n"), &json!("err\n"))
         );
         assert_eq!(heard.0.lock().unwrap().len(), 8);
-        let bad = run("echo no luck >&2; exit 7", None, &task);
+        let bad = run("echo no luck >&2; exit 7", &task);
         assert_eq!((bad.ending, bad.summary.as_str()), (Ending::Failed, "exit code 7: no luck"));
     }
 
     #[test]
     fn it_ends_in_time_and_on_request() {
         let slow = Task { timeout: Duration::from_millis(50), ..Task::default() };
-        assert_eq!(run("sleep 100", None, &slow).ending, Ending::TimedOut);
+        assert_eq!(run("sleep 100", &slow).ending, Ending::TimedOut);
         let cancel = Cancel::new();
         cancel.fire();
-        assert_eq!(run("sleep 100", None, &Task { cancel, ..Task::default() }).ending, Ending::Cancelled);
+        assert_eq!(run("sleep 100", &Task { cancel, ..Task::default() }).ending, Ending::Cancelled);
     }
 
     #[test]
     fn what_is_kept_is_bounded() {
-        let outcome = run("head -c 200000 /dev/zero", None, &Task::default());
+        let outcome = run("head -c 200000 /dev/zero", &Task::default());
         assert_eq!(outcome.data["stdout"].as_str().unwrap().len(), KEPT);
         assert_eq!(outcome.data["truncated"], json!(true));
     }
 
     #[test]
     fn nothing_is_no_command() {
-        assert_eq!(run(" \n", None, &Task::default()).ending, Ending::Rejected);
-        assert_eq!(run("a\0b", None, &Task::default()).ending, Ending::Rejected);
+        assert_eq!(run(" \n", &Task::default()).ending, Ending::Rejected);
+        assert_eq!(run("a\0b", &Task::default()).ending, Ending::Rejected);
     }
 }

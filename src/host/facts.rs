@@ -1,10 +1,6 @@
 //! What this machine is: told to the hub when the agent starts and when it changes, and by `agent probe`.
 
-use super::{
-    commands::{Commands, ThisMachine},
-    init::Init,
-    proc, services,
-};
+use super::{Machine, Task, proc, services};
 use crate::model::{facts::Facts, inventory::Os};
 use std::{fs, path::Path, time::Duration};
 
@@ -14,34 +10,34 @@ const TIME: Duration = Duration::from_secs(10);
 const INNER: &[&str] =
     &["lo", "docker", "br-", "veth", "virbr", "lxcbr", "cni", "flannel", "cali", "fwbr", "fwln", "fwpr", "tap"];
 
-/// The facts of this machine. What can't be found out is empty: a half-known machine is better than none.
-pub fn facts() -> Facts {
-    let init = Init::here();
+/// The facts of a machine. What can't be found out is empty: a half-known machine is better than none.
+pub fn facts(machine: &Machine) -> Facts {
     Facts {
-        hostname: hostname(),
-        os: os_release(Path::new("/")),
-        init: init.to_string(),
+        hostname: machine.system().hostname(),
+        os: os_release(machine),
+        init: machine.init().to_string(),
         arch: std::env::consts::ARCH.to_owned(),
-        boot_id: boot_id(),
-        addresses: addresses(),
-        services: services_by(init, &ThisMachine::within(TIME)),
-        macs: macs(Path::new("/sys/class/net")),
+        boot_id: boot_id(machine),
+        addresses: addresses(machine),
+        services: running_services(machine),
+        macs: macs(&machine.path("/sys/class/net")),
+        previous: String::new(),
     }
 }
 
-/// The kernel's name of this machine.
+/// This machine's name.
 pub fn hostname() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+    Machine::here().system().hostname()
 }
 
 /// The kernel's random id of this boot; of a container it is its node's.
-pub fn boot_id() -> String {
-    proc::text("/proc/sys/kernel/random/boot_id").trim().to_owned()
+pub fn boot_id(machine: &Machine) -> String {
+    machine.text("/proc/sys/kernel/random/boot_id").trim().to_owned()
 }
 
-/// The operating system below `root`, from its os-release; empty where there is none.
-pub fn os_release(root: &Path) -> Os {
-    let text = ["etc/os-release", "usr/lib/os-release"].iter().map(|path| proc::text(root.join(path)));
+/// A machine's operating system, from its os-release; empty where there is none.
+pub fn os_release(machine: &Machine) -> Os {
+    let text = ["/etc/os-release", "/usr/lib/os-release"].iter().map(|path| machine.text(path));
     let text = text.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
     let version = value(&text, "VERSION_ID").unwrap_or_default();
     let mut os = Os::new(&value(&text, "ID").unwrap_or_default(), &version);
@@ -58,16 +54,15 @@ pub fn os_release(root: &Path) -> Os {
 }
 
 /// os-release's own name for people: `Debian GNU/Linux 12 (bookworm)`.
-pub fn pretty_name(root: &Path) -> String {
-    value(&proc::text(root.join("etc/os-release")), "PRETTY_NAME").unwrap_or_default()
+pub fn pretty_name(machine: &Machine) -> String {
+    value(&machine.text("/etc/os-release"), "PRETTY_NAME").unwrap_or_default()
 }
 
 /// Global addresses of the interfaces that lead outside, without prefix lengths.
-pub fn addresses() -> Vec<String> {
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    let outer = interfaces.into_iter().filter(|interface| !is_inner(&interface.name) && !interface.is_link_local());
+pub fn addresses(machine: &Machine) -> Vec<String> {
+    let outer = machine.system().interfaces().into_iter().filter(|(name, _)| !is_inner(name));
     let mut addresses: Vec<std::net::IpAddr> =
-        outer.map(|interface| interface.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified()).collect();
+        outer.map(|(_, ip)| ip).filter(|ip| !ip.is_loopback() && !ip.is_unspecified()).collect();
     addresses.sort_by_key(|ip| (ip.is_ipv6(), *ip));
     addresses.dedup();
     addresses.iter().map(ToString::to_string).collect()
@@ -97,8 +92,9 @@ fn is_inner(interface: &str) -> bool {
     INNER.iter().any(|prefix| interface == *prefix || (*prefix != "lo" && interface.starts_with(prefix)))
 }
 
-fn services_by(init: Init, commands: &dyn Commands) -> Vec<String> {
-    let Ok(manager) = services::manager(init, Path::new("/"), commands) else { return Vec::new() };
+fn running_services(machine: &Machine) -> Vec<String> {
+    let commands = machine.commands(&Task { timeout: TIME, ..Task::default() });
+    let Ok(manager) = services::manager(machine, commands.as_ref()) else { return Vec::new() };
     // An init system that does not answer now is asked again with the next facts.
     services::noteworthy(manager.as_ref()).unwrap_or_default()
 }
@@ -126,13 +122,13 @@ fn value(text: &str, key: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::files;
+    use crate::{host::init::Init, sys::files};
 
     fn os(text: &str) -> Os {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("etc")).unwrap();
         files::write_atomic(&root.path().join("etc/os-release"), text.as_bytes(), 0o644).unwrap();
-        os_release(root.path())
+        os_release(&Machine::below(root.path(), Init::Unknown))
     }
 
     #[test]
@@ -175,8 +171,9 @@ mod tests {
 
     #[test]
     fn this_machine_has_facts() {
-        let facts = facts();
+        let here = Machine::here();
+        let facts = facts(&here);
         assert!(!facts.hostname.is_empty() && !facts.boot_id.is_empty());
-        assert_eq!(facts.init, Init::here().to_string());
+        assert_eq!(facts.init, here.init().to_string());
     }
 }

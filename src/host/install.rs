@@ -13,19 +13,21 @@ mod definition;
 mod error;
 mod look;
 mod remove;
+pub mod versions;
 
 pub use error::InstallError;
 pub use look::Parts;
 pub use remove::Removed;
 
 use super::{
+    Machine,
     commands::{Commands, ThisMachine},
     init::Init,
     proc,
     services::{self, Action, ServiceManager, ServiceName, State},
 };
 use crate::{
-    model::digest::Digest,
+    model::{digest::Digest, version::version},
     sys::{clock, env, files, process},
 };
 use changes::Changes;
@@ -102,7 +104,7 @@ impl Service {
             role,
             // Not the path that it was started by: that file may be another by now, or gone.
             exe_bytes_from: PathBuf::from("/proc/self/exe"),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: version().to_owned(),
             args: vec![verb.to_owned()],
         }
     }
@@ -231,7 +233,7 @@ impl<'a> Installer<'a> {
     }
 
     fn manager(&self) -> Result<Box<dyn ServiceManager + 'a>, InstallError> {
-        services::manager(self.init, &self.root, self.commands).map_err(InstallError::Init)
+        services::manager(&Machine::below(&self.root, self.init), self.commands).map_err(InstallError::Init)
     }
 
     fn role_link(&self, role: Role) -> PathBuf {

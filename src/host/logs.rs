@@ -6,8 +6,8 @@ pub mod journal;
 mod times;
 
 use super::{
-    Task,
-    commands::{Commands, ThisMachine},
+    Machine, Task,
+    commands::Commands,
     init::Init,
     services::{self, ServiceName},
 };
@@ -20,7 +20,7 @@ use crate::{
 };
 use journal::{Entry, PRIORITIES};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Lines unless told otherwise.
 const DEFAULT_LINES: u64 = 100;
@@ -73,7 +73,7 @@ struct Found {
 }
 
 /// Carries out `logs.query`.
-pub fn perform(op: &Op, task: &Task) -> Outcome {
+pub fn perform(op: &Op, machine: &Machine, task: &Task) -> Outcome {
     let Op::LogsQuery { service, path, since, until, priority, grep, lines } = op else {
         return Outcome::rejected(format!("this agent can't do {} yet", op.name()));
     };
@@ -88,14 +88,16 @@ pub fn perform(op: &Op, task: &Task) -> Outcome {
         Some(Ok(name)) => Some(name),
         None => None,
     };
-    let commands = ThisMachine::of(task);
+    let commands = machine.commands(task);
     let found = match (path, service.as_ref()) {
-        (Some(path), _) => from_file(path, &wanted, priority),
-        (None, service) if Init::here() == Init::Systemd => from_journal(&commands, service, &wanted, priority),
-        (None, service) => from_syslog(service, &wanted, priority),
+        (Some(path), _) => from_file(machine, path, &wanted, priority),
+        (None, service) if machine.init() == Init::Systemd => {
+            from_journal(machine, commands.as_ref(), service, &wanted, priority)
+        }
+        (None, service) => from_syslog(machine, service, &wanted, priority),
     };
     match found {
-        Ok(found) => answer(found, service.as_ref()),
+        Ok(found) => answer(machine, found, service.as_ref()),
         Err(outcome) => *outcome,
     }
 }
@@ -127,6 +129,7 @@ fn priority_word(text: &str) -> Result<&'static str, String> {
 }
 
 fn from_journal(
+    machine: &Machine,
     commands: &dyn Commands,
     service: Option<&ServiceName>,
     wanted: &Wanted,
@@ -143,7 +146,7 @@ fn from_journal(
     };
     match journal::read(commands, &query) {
         Ok(entries) => Ok(Found { source: "the journal".to_owned(), entries, notes: Vec::new() }),
-        Err(error) => match from_syslog(service, wanted, priority) {
+        Err(error) => match from_syslog(machine, service, wanted, priority) {
             Ok(mut found) => {
                 found.notes.push(format!("the journal could not be read: {error}"));
                 Ok(found)
@@ -153,16 +156,21 @@ fn from_journal(
     }
 }
 
-fn from_syslog(service: Option<&ServiceName>, wanted: &Wanted, priority: Option<&str>) -> Result<Found, Box<Outcome>> {
+fn from_syslog(
+    machine: &Machine,
+    service: Option<&ServiceName>,
+    wanted: &Wanted,
+    priority: Option<&str>,
+) -> Result<Found, Box<Outcome>> {
     let tag = service.map(ServiceName::as_str);
-    let syslog = files::syslog(Path::new("/"));
+    let syslog = files::syslog(machine);
     let mut found = Found::default();
     if let Some(path) = &syslog {
-        let tail = files::tail(path, wanted, tag)?;
+        let tail = files::tail(machine, path, wanted, tag)?;
         found = Found { source: path.display().to_string(), entries: tail.entries, notes: tail.notes };
     }
     if found.entries.is_empty()
-        && let Some(own) = tag.and_then(|tag| files::tail_own(Path::new("/"), tag, wanted))
+        && let Some(own) = tag.and_then(|tag| files::tail_own(machine, tag, wanted))
     {
         found = Found { source: OWN.to_owned(), entries: own.entries, notes: own.notes };
     } else if syslog.is_none() {
@@ -172,8 +180,8 @@ fn from_syslog(service: Option<&ServiceName>, wanted: &Wanted, priority: Option<
     Ok(without_priority(found, priority))
 }
 
-fn from_file(path: &str, wanted: &Wanted, priority: Option<&str>) -> Result<Found, Box<Outcome>> {
-    let tail = files::tail(&PathBuf::from(path), wanted, None)?;
+fn from_file(machine: &Machine, path: &str, wanted: &Wanted, priority: Option<&str>) -> Result<Found, Box<Outcome>> {
+    let tail = files::tail(machine, Path::new(path), wanted, None)?;
     Ok(without_priority(Found { source: path.to_owned(), entries: tail.entries, notes: tail.notes }, priority))
 }
 
@@ -184,12 +192,12 @@ fn without_priority(mut found: Found, priority: Option<&str>) -> Found {
     found
 }
 
-fn answer(mut found: Found, service: Option<&ServiceName>) -> Outcome {
+fn answer(machine: &Machine, mut found: Found, service: Option<&ServiceName>) -> Outcome {
     let dropped = fit(&mut found.entries);
     if dropped > 0 {
         found.notes.push(format!("{dropped} older lines left out: the answer would be too large"));
     }
-    let also = service.filter(|_| found.source != OWN).map(|name| files::own_files(Path::new("/"), name.as_str()));
+    let also = service.filter(|_| found.source != OWN).map(|name| files::own_files(machine, name.as_str()));
     let also = also.unwrap_or_default();
     let mut summary = match found.entries.len() {
         0 => format!("no such lines in {}", found.source),
@@ -260,7 +268,7 @@ mod tests {
     fn bad_arguments_are_refused_before_anything_runs() {
         let query = |json: serde_json::Value| {
             let op = Op::from_parts("logs.query", json.as_object().unwrap().clone()).unwrap();
-            perform(&op, &Task::default())
+            perform(&op, &Machine::here(), &Task::default())
         };
         for bad in [
             json!({"priority": "loud"}),

@@ -8,12 +8,15 @@ pub mod facts;
 pub mod init;
 pub mod install;
 pub mod logs;
+pub mod machine;
 mod proc;
 pub mod services;
 mod system;
 mod text;
+pub mod update;
 
 pub use facts::facts;
+pub use machine::Machine;
 pub use text::amount;
 
 use crate::model::{Op, Outcome, catalogue};
@@ -27,8 +30,8 @@ pub fn can(name: &str) -> bool {
     runs_here && !name.starts_with("config.") && !name.starts_with("package.") && !NOT_YET.contains(&name)
 }
 
-/// Carries out one operation of those that run in an agent.
-pub fn perform(op: &Op, task: &Task) -> Outcome {
+/// Carries out one operation of those that run in an agent, on the machine that it is the agent of.
+pub fn perform(op: &Op, machine: &Machine, task: &Task) -> Outcome {
     match op {
         Op::ServiceList {}
         | Op::ServiceStatus { .. }
@@ -37,14 +40,14 @@ pub fn perform(op: &Op, task: &Task) -> Outcome {
         | Op::ServiceRestart { .. }
         | Op::ServiceReload { .. }
         | Op::ServiceEnable { .. }
-        | Op::ServiceDisable { .. } => services::perform(op, task),
-        Op::LogsQuery { .. } => logs::perform(op, task),
-        Op::SystemInfo {} => system::info(task),
-        Op::SystemMetrics {} => system::metrics(task),
-        Op::SystemProcesses { sort, limit } => system::processes(*sort, *limit, task),
-        Op::SystemDisk { path } => system::disk(path.as_deref(), task),
-        Op::SystemPorts {} => system::ports(task),
-        Op::ExecRun { command, timeout } => exec::run(command, timeout.as_ref(), task),
+        | Op::ServiceDisable { .. } => services::perform(op, machine, task),
+        Op::LogsQuery { .. } => logs::perform(op, machine, task),
+        Op::SystemInfo {} => system::info(machine),
+        Op::SystemMetrics {} => system::metrics(machine, task),
+        Op::SystemProcesses { sort, limit } => system::processes(*sort, *limit, machine, task),
+        Op::SystemDisk { path } => system::disk(path.as_deref(), machine, task),
+        Op::SystemPorts {} => system::ports(machine),
+        Op::ExecRun { command, timeout } => exec::run(command, timeout.as_ref(), machine, task),
         other => Outcome::rejected(format!("this agent can't do {} yet", other.name())),
     }
 }
@@ -56,7 +59,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_yet_is_rejected_in_a_plain_sentence() {
-        let outcome = perform(&Op::PackageUpdates {}, &Task::default());
+        let outcome = perform(&Op::PackageUpdates {}, &Machine::here(), &Task::default());
         assert_eq!(
             (outcome.ending, outcome.summary.as_str()),
             (Ending::Rejected, "this agent can't do package.updates yet")
@@ -69,9 +72,12 @@ mod tests {
         for (name, _) in Op::ALL {
             let Ok(op) = Op::from_parts(name, serde_json::Map::new()) else { continue };
             if !can(name) {
-                assert_eq!(perform(&op, &Task::default()).summary, format!("this agent can't do {name} yet"));
+                assert_eq!(
+                    perform(&op, &Machine::here(), &Task::default()).summary,
+                    format!("this agent can't do {name} yet")
+                );
             } else if *name != "system.disk" {
-                assert_ne!(perform(&op, &Task::default()).ending, Ending::Rejected, "{name}");
+                assert_ne!(perform(&op, &Machine::here(), &Task::default()).ending, Ending::Rejected, "{name}");
             }
         }
     }

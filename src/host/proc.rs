@@ -1,7 +1,6 @@
 //! Small readers of /proc and /sys: each takes only the fields that it needs, because containers, gVisor and old kernels
 //! leave out others. Pure functions on text, and thin readers around them.
 
-use crate::sys::clock;
 use std::{collections::HashMap, fs, path::Path};
 
 /// A file of /proc as text; empty where it is not there or not ours to read.
@@ -12,12 +11,6 @@ pub fn text(path: impl AsRef<Path>) -> String {
 /// Whether there is such a process.
 pub fn exists(pid: u32) -> bool {
     Path::new("/proc").join(pid.to_string()).is_dir()
-}
-
-/// For how long a process has been running, in seconds.
-pub fn age_seconds(pid: u32) -> Option<f64> {
-    let stat = Stat::parse(&text(format!("/proc/{pid}/stat")))?;
-    Some((seconds(clock::boot_micros(), 1_000_000) - seconds(stat.started, ticks())).max(0.0))
 }
 
 /// Clock ticks a second, in which /proc counts.
@@ -90,6 +83,11 @@ pub fn cpu_times(stat: &str) -> Option<(u64, u64)> {
     Some((total - idle, total))
 }
 
+/// The user that a process acts as, from /proc/PID/status's text.
+pub fn user(status: &str) -> Option<u32> {
+    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// Names of users by their numbers, from /etc/passwd's text.
 pub fn users(passwd: &str) -> HashMap<u32, &str> {
     passwd
@@ -133,7 +131,7 @@ mod tests {
     fn this_process_is_there() {
         let own = std::process::id();
         assert!(exists(own) && pids().contains(&own));
-        assert!(age_seconds(own).unwrap() < 3600.0);
+        assert_eq!(user("Name:\tx\nUid:\t1000\t33\t33\t33\n"), Some(33));
         assert_eq!(users("root:x:0:0::/root:/bin/sh\nbad\n").get(&0), Some(&"root"));
     }
 }

@@ -15,15 +15,13 @@ pub use systemd::unit;
 pub use words::telling;
 
 use super::{
-    Task,
-    commands::{CommandError, Commands, ThisMachine},
+    Machine, Task,
+    commands::{CommandError, Commands},
     init::{Init, Unsupported},
-    proc,
 };
 use crate::model::{Op, Outcome};
 use serde::Serialize;
 use serde_json::json;
-use std::path::Path;
 
 /// Log lines that a status or a failure brings along.
 const LOG_LINES: usize = 10;
@@ -134,23 +132,19 @@ pub trait ServiceManager {
     fn forget(&self, name: &ServiceName);
 }
 
-/// The manager for an init system of the system below `root`.
-pub fn manager<'a>(
-    init: Init,
-    root: &Path,
-    commands: &'a dyn Commands,
-) -> Result<Box<dyn ServiceManager + 'a>, Unsupported> {
-    match init {
-        Init::Systemd => Ok(Box::new(systemd::Systemd::new(root, commands))),
-        Init::OpenRc => Ok(Box::new(openrc::OpenRc::new(root, commands))),
+/// The manager of a machine's services, spoken to through these commands.
+pub fn manager<'a>(machine: &Machine, commands: &'a dyn Commands) -> Result<Box<dyn ServiceManager + 'a>, Unsupported> {
+    match machine.init() {
+        Init::Systemd => Ok(Box::new(systemd::Systemd::new(machine, commands))),
+        Init::OpenRc => Ok(Box::new(openrc::OpenRc::new(machine, commands))),
         other => Err(Unsupported(other)),
     }
 }
 
 /// Carries out `service.*`.
-pub fn perform(op: &Op, task: &Task) -> Outcome {
-    let commands = ThisMachine::of(task);
-    let manager = match manager(Init::here(), Path::new("/"), &commands) {
+pub fn perform(op: &Op, machine: &Machine, task: &Task) -> Outcome {
+    let commands = machine.commands(task);
+    let manager = match manager(machine, commands.as_ref()) {
         Ok(manager) => manager,
         Err(unsupported) => {
             return Outcome::failure(unsupported.to_string())
@@ -163,7 +157,7 @@ pub fn perform(op: &Op, task: &Task) -> Outcome {
         Ok(name) => act(&name).unwrap_or_else(|error| error.outcome()),
         Err(error) => Outcome::rejected(error.to_string()),
     };
-    let change = |name: &String, action| on(name, &|name| change::change(manager, name, action));
+    let change = |name: &String, action| on(name, &|name| change::change(machine, manager, name, action));
     match op {
         Op::ServiceList {} => list(manager).unwrap_or_else(|error| error.outcome()),
         Op::ServiceStatus { service } => on(service, &|name| status(manager, name)),
@@ -213,9 +207,9 @@ fn unknown(manager: &dyn ServiceManager, name: &ServiceName) -> Result<Outcome, 
         .with_data(json!({ "closest": close })))
 }
 
-/// Whether this process is part of that service.
-pub fn is_own(name: &str) -> bool {
-    words::is_in_group(&proc::text("/proc/self/cgroup"), name)
+/// Whether the agent of a machine, this process, is part of that service.
+pub fn is_own(machine: &Machine, name: &str) -> bool {
+    words::is_in_group(&machine.text("/proc/self/cgroup"), name)
 }
 
 /// The services that somebody would ask for: running or started at boot, the init system's own plumbing left out.

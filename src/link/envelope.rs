@@ -53,6 +53,11 @@ pub enum Work {
         /// What the new agent needs to know of the hub, and the nonce by which its joining counts.
         order: DeployOrder,
     },
+    /// Another version of itself in the agent's place. Frozen for ever: an agent of any age can be brought up by it.
+    Update {
+        /// Which, and how to know it.
+        order: UpdateOrder,
+    },
     /// Answer: the end of a deployment, and of `agent.check`.
     Echo,
 }
@@ -66,6 +71,27 @@ pub struct DeployOrder {
     pub join: String,
     /// The hub's addresses, `host:port`, to try from inside.
     pub addresses: Vec<String>,
+}
+
+/// What an update needs to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateOrder {
+    /// The version that is to run.
+    pub version: String,
+    /// What its executable runs on, in Rust's words: `x86_64`, `aarch64`.
+    pub arch: String,
+    /// The executable that the hub holds; none where it holds none and the agent has kept that version itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<Artifact>,
+}
+
+/// An executable that can be fetched from the hub.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// What it is fetched and known by.
+    pub sha256: Digest,
+    /// In bytes.
+    pub size: u64,
 }
 
 /// A signed command as it is transported and journalled.
@@ -162,6 +188,22 @@ mod tests {
             expires: 1600,
             timeout: 60,
         }
+    }
+
+    #[test]
+    fn an_update_has_the_form_that_is_frozen() {
+        let artifact = Artifact { sha256: Digest::of(b"executable"), size: 10 };
+        let order = UpdateOrder { version: "0.10.0".into(), arch: "x86_64".into(), artifact: Some(artifact) };
+        let golden = format!(
+            r#"{{"kind":"update","order":{{"version":"0.10.0","arch":"x86_64","artifact":{{"sha256":"{}","size":10}}}}}}"#,
+            Digest::of(b"executable")
+        );
+        let work = Work::Update { order };
+        assert_eq!(serde_json::to_string(&work).unwrap(), golden);
+        assert_eq!(serde_json::from_str::<Work>(&golden).unwrap(), work);
+        let kept = r#"{"kind":"update","order":{"version":"0.9.4","arch":"aarch64"}}"#;
+        let Work::Update { order } = serde_json::from_str(kept).unwrap() else { panic!() };
+        assert_eq!(order.artifact, None);
     }
 
     #[test]

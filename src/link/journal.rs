@@ -35,6 +35,9 @@ pub enum JournalError {
         #[source]
         source: io::Error,
     },
+    /// It holds something else than this version writes.
+    #[error("the journal {} does not read", .0.display())]
+    Foreign(PathBuf),
     /// The hub has not fetched results for long.
     #[error("the journal {} is full ({} MiB of unfetched results)", .0.display(), LIMIT >> 20)]
     Full(PathBuf),
@@ -89,6 +92,21 @@ impl Journal {
         }
         journal.compact()?;
         Ok(journal)
+    }
+
+    /// The high-water mark of a journal that another process has open, which stays as it is. An error where a record in it
+    /// does not read: this version could not go on with it.
+    pub fn peek(path: &Path) -> Result<u64, JournalError> {
+        let text = if path.exists() { files::read(path)? } else { Vec::new() };
+        let mut high_water = 0;
+        // What has no end yet is being written.
+        for line in text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")) {
+            match decode(line).ok_or_else(|| JournalError::Foreign(path.to_owned()))? {
+                Record::HighWater { seq } | Record::Accepted { seq, .. } => high_water = seq.max(high_water),
+                Record::Started { .. } | Record::Finished { .. } | Record::Delivered { .. } => {}
+            }
+        }
+        Ok(high_water)
     }
 
     /// Everything up to this sequence number has been accepted.
@@ -215,6 +233,7 @@ mod tests {
         journal.finish(2, &Outcome::success("done"), true).unwrap();
         journal.delivered(2).unwrap();
         drop(journal);
+        assert_eq!(Journal::peek(&path).unwrap(), 3);
         let journal = Journal::open(&path).unwrap();
         assert_eq!(journal.high_water(), 3);
         let left: Vec<_> = journal.entries().iter().map(|(seq, entry)| (*seq, entry.outcome.is_some())).collect();
@@ -240,5 +259,7 @@ mod tests {
             assert_eq!(journal.high_water(), 1, "cut at {cut}");
             assert!(journal.entries()[&1].started);
         }
+        crate::sys::files::write_atomic(&path, b"0000000000000000 {}\n", 0o600).unwrap();
+        assert!(Journal::peek(&path).unwrap_err().to_string().contains("does not read"));
     }
 }

@@ -13,8 +13,10 @@ use super::{
 use crate::{
     model::{
         Outcome, Risk,
+        digest::Digest,
         outcome::{Ending, Report},
         policy,
+        version::version,
     },
     sys::{
         cancel::Cancel,
@@ -28,8 +30,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     collections::HashMap,
+    io::Read,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
         mpsc::{self, Receiver, Sender},
     },
@@ -43,6 +46,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 const PROGRESS_LIMIT: u64 = 10_000;
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long an update waits for the other commands under way to end.
+const ALONE_WITHIN: Duration = Duration::from_mins(1);
 
 /// What an agent can do.
 pub trait Worker: Send + Sync + 'static {
@@ -56,14 +61,45 @@ pub trait Worker: Send + Sync + 'static {
     /// The hub has not taken what `news` gave: it has to be told again.
     fn not_told(&self) {}
 
+    /// The hub has taken all that `news` gave.
+    fn told(&self) {}
+
     /// How long until `news` is asked again.
     fn news_every(&self) -> Duration;
 
     /// The names of the operations that it can do.
     fn capabilities(&self) -> Vec<String>;
 
+    /// The remotectl version that it runs.
+    fn version(&self) -> String {
+        version().to_owned()
+    }
+
+    /// Puts the version that `perform` has prepared for a `Work::Update` in this one's place; `None` where it has prepared
+    /// none. Is called when no other command is under way, and none is taken. Where this very process is what is replaced
+    /// it does not return, and `recover` tells the outcome in the process after it.
+    fn replace(&self, _command: &Command) -> Option<Outcome> {
+        None
+    }
+
+    /// How a command ended that a former process had begun, where there is a record of that.
+    fn recover(&self, _command: &Command) -> Recovered {
+        Recovered::Unknown
+    }
+
     /// Is called when the hub has answered the first poll, and again after each interruption.
     fn connected(&self) {}
+}
+
+/// What is on record of a command that a former process had begun.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Recovered {
+    /// Nothing.
+    Unknown,
+    /// Its end.
+    Ended(Outcome),
+    /// It goes on; ask again when the hub has answered a poll.
+    Later,
 }
 
 /// A request that did not do what it should.
@@ -98,13 +134,24 @@ pub struct Link {
 impl Link {
     /// A link by a pointer; connects when first used.
     pub fn new(pointer: &Pointer, key: Arc<SigningKey>, generation: u64, clock: Clock) -> Result<Self, HttpError> {
+        Self::until(pointer, key, generation, clock, &Cancel::new())
+    }
+
+    /// A link that breaks off when `stop` fires, also in the middle of a poll.
+    pub fn until(
+        pointer: &Pointer,
+        key: Arc<SigningKey>,
+        generation: u64,
+        clock: Clock,
+        stop: &Cancel,
+    ) -> Result<Self, HttpError> {
         let endpoint = Endpoint::Tls {
             addresses: pointer.addresses.clone(),
             name: pointer.server_name(),
             trust: Trust::PinnedAuthority(pointer.fingerprint.clone()),
             clock: clock.clone(),
         };
-        let (polling, telling) = (Http::new(&endpoint)?, Http::new(&endpoint)?);
+        let (polling, telling) = (Http::until(&endpoint, Some(stop))?, Http::until(&endpoint, Some(stop))?);
         Ok(Self { polling, telling, key, hub: pointer.hub.clone(), generation, clock })
     }
 
@@ -128,6 +175,27 @@ impl Link {
         self.post(&self.telling, path::OUTPUT, &OutputRequest { protocol: PROTOCOL, told }, REQUEST_TIMEOUT)
     }
 
+    /// An executable by its SHA-256, as it comes; the hub has so long for all of it. Whoever reads it checks the digest.
+    pub fn artifact(&self, sha256: &Digest, timeout: Duration) -> Result<impl Read + Send + use<>, LinkError> {
+        let path = format!("{}/{sha256}", path::ARTIFACT);
+        let mut followed = false;
+        loop {
+            let authorization = self.authorization(Bound { method: "GET", path: &path, body: b"" });
+            let (status, body) = self.telling.fetch(&path, &[("authorization", &authorization)], timeout)?;
+            if status == 200 {
+                return Ok(body);
+            }
+            let mut told = Vec::new();
+            // An answer that does not come to its end says nothing more than its status.
+            body.take(RESULT_LIMIT as u64).read_to_end(&mut told).ok();
+            if status != 401 || followed || !self.follow_clock(&told) {
+                let why = serde_json::from_slice::<Acknowledged>(&told).map(|told| told.error).unwrap_or_default();
+                return Err(LinkError::Refused { status, why });
+            }
+            followed = true;
+        }
+    }
+
     /// Sends a request; when the hub says that only the clock is wrong, follows its clock and sends it once more.
     fn post<A: DeserializeOwned>(
         &self,
@@ -138,7 +206,7 @@ impl Link {
     ) -> Result<A, LinkError> {
         let body = serde_json::to_vec(body).map_err(|error| LinkError::Malformed(error.to_string()))?;
         let mut reply = self.send(http, path, &body, timeout)?;
-        if reply.status == 401 && self.follow_clock(&reply) {
+        if reply.status == 401 && self.follow_clock(&reply.body) {
             reply = self.send(http, path, &body, timeout)?;
         }
         if !reply.success() {
@@ -149,15 +217,17 @@ impl Link {
     }
 
     fn send(&self, http: &Http, path: &str, body: &[u8], timeout: Duration) -> Result<Reply, HttpError> {
-        let token =
-            jwt::sign(&self.key, &self.hub, self.generation, self.clock.now(), Bound { method: "POST", path, body });
-        let authorization = format!("Bearer {token}");
+        let authorization = self.authorization(Bound { method: "POST", path, body });
         let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
         http.send("POST", path, &headers, body, timeout)
     }
 
-    fn follow_clock(&self, reply: &Reply) -> bool {
-        let Ok(told) = serde_json::from_slice::<Acknowledged>(&reply.body) else { return false };
+    fn authorization(&self, bound: Bound) -> String {
+        format!("Bearer {}", jwt::sign(&self.key, &self.hub, self.generation, self.clock.now(), bound))
+    }
+
+    fn follow_clock(&self, body: &[u8]) -> bool {
+        let Ok(told) = serde_json::from_slice::<Acknowledged>(body) else { return false };
         let apart = (told.time - self.clock.now()).abs() > 1;
         if told.time > 0 && apart {
             self.clock.follow(told.time);
@@ -173,6 +243,12 @@ pub struct Runtime {
     journal: Mutex<Journal>,
     worker: Arc<dyn Worker>,
     running: Mutex<HashMap<String, Cancel>>,
+    /// Is notified when a command has ended.
+    ended: Condvar,
+    /// Whether commands are taken; held while one is.
+    intake: Mutex<bool>,
+    /// Commands of a former process that go on.
+    later: Mutex<Vec<Command>>,
     jobs: Sender<Job>,
 }
 
@@ -187,15 +263,30 @@ impl Runtime {
     /// Polls, works and tells until `stop` fires. Commands that a former process had begun are settled first.
     pub fn run(link: Link, party: Party, journal: Journal, worker: Arc<dyn Worker>, stop: &Cancel) {
         let (jobs, queue) = mpsc::channel();
-        let runtime =
-            Arc::new(Self { link, party, journal: Mutex::new(journal), worker, running: Mutex::default(), jobs });
+        let runtime = Arc::new(Self {
+            link,
+            party,
+            journal: Mutex::new(journal),
+            worker,
+            running: Mutex::default(),
+            ended: Condvar::new(),
+            intake: Mutex::new(true),
+            later: Mutex::default(),
+            jobs,
+        });
         runtime.settle();
         let (teller, stopping) = (Arc::clone(&runtime), stop.clone());
-        thread::spawn(move || teller.tell_all(&queue, &stopping));
+        let telling = thread::spawn(move || teller.tell_all(&queue, &stopping));
         runtime.poll_until(stop);
+        // Wakes it, so that it sees that it is over.
+        runtime.queue(Job::News);
+        if telling.join().is_err() {
+            tracing::error!("telling has ended in a panic");
+        }
     }
 
-    /// What was accepted before a crash: what only reads runs again, what had ended is told, the rest is unknown.
+    /// What was accepted before a crash: what only reads runs again, what had ended is told, an update's end is on record,
+    /// the rest is unknown.
     fn settle(self: &Arc<Self>) {
         let entries: Vec<_> = self.journal().entries().iter().map(|(seq, entry)| (*seq, entry.clone())).collect();
         for (seq, entry) in entries {
@@ -206,14 +297,24 @@ impl Runtime {
                     self.start(command);
                 }
                 _ if entry.outcome.is_some() => self.queue(Job::Deliver(seq)),
-                _ => {
-                    let outcome = Outcome {
-                        ending: Ending::Unknown,
-                        ..Outcome::failure("the agent stopped while this ran; whether it was done is not known")
-                    };
-                    self.finish(seq, &outcome, true);
-                }
+                Ok(command) => self.recover(command),
+                Err(_) => self.finish(seq, &unknown(), true),
             }
+        }
+    }
+
+    fn recover(&self, command: Command) {
+        match self.worker.recover(&command) {
+            Recovered::Ended(outcome) => self.finish(command.seq, &outcome, true),
+            Recovered::Unknown => self.finish(command.seq, &unknown(), true),
+            Recovered::Later => self.later.lock().unwrap_or_else(PoisonError::into_inner).push(command),
+        }
+    }
+
+    fn recover_later(&self) {
+        let later = std::mem::take(&mut *self.later.lock().unwrap_or_else(PoisonError::into_inner));
+        for command in later {
+            self.recover(command);
         }
     }
 
@@ -222,18 +323,22 @@ impl Runtime {
         while !stop.fired() {
             let request = PollRequest {
                 protocol: PROTOCOL,
-                version: env!("CARGO_PKG_VERSION").to_owned(),
+                version: self.worker.version(),
                 high_water: self.journal().high_water(),
                 running: self.running().keys().cloned().collect(),
                 capabilities: self.worker.capabilities(),
+                trial: false,
             };
             match self.link.poll(&request) {
+                // What it was told in its last moment it has not taken: the hub tells it again.
+                Ok(_) if stop.fired() => {}
                 Ok(reply) => {
                     if failures > 0 || request.high_water == 0 {
                         tracing::debug!("connected to the hub");
                     }
                     failures = 0;
                     self.worker.connected();
+                    self.recover_later();
                     self.link.clock.follow(reply.time);
                     // In order, and not beyond one that could not be taken: the mark must not pass it.
                     let taken = reply.commands.iter().all(|signed| self.take(signed));
@@ -245,6 +350,7 @@ impl Runtime {
                         refusals = 0;
                     }
                 }
+                Err(_) if stop.fired() => {}
                 Err(error) => {
                     failures += 1;
                     tracing::warn!(error = crate::model::outcome::chain(&error), failures, "poll failed");
@@ -270,8 +376,13 @@ impl Runtime {
                 return false;
             }
         };
+        let intake = self.intake();
         if command.seq <= self.journal().high_water() {
             return true;
+        }
+        if !*intake {
+            // The version after this one will be sent it again.
+            return false;
         }
         let durable = !only_reads(&command);
         if let Err(error) = self.journal().accept(command.seq, signed, durable) {
@@ -298,14 +409,37 @@ impl Runtime {
                 offset: AtomicU64::new(0),
                 lines: AtomicU64::new(0),
             };
-            let outcome = runtime.worker.perform(&command, &teller, &cancel);
+            let mut outcome = runtime.worker.perform(&command, &teller, &cancel);
+            if matches!(command.work, Work::Update { .. }) && outcome.succeeded() {
+                outcome = runtime.replace(&command).unwrap_or(outcome);
+            }
             runtime.running().remove(&command.id);
+            runtime.ended.notify_all();
             let changed = !only_reads(&command);
             runtime.finish(command.seq, &outcome, changed);
             if changed {
                 runtime.queue(Job::News);
             }
         });
+    }
+
+    /// Has the worker put another version in this one's place, once nothing else is under way: where that is this process,
+    /// whatever ran in it would end with it.
+    fn replace(&self, command: &Command) -> Option<Outcome> {
+        *self.intake() = false;
+        let others = |running: &mut HashMap<String, Cancel>| running.keys().any(|id| *id != command.id);
+        let waited = self.ended.wait_timeout_while(self.running(), ALONE_WITHIN, others);
+        let timed_out = waited.unwrap_or_else(PoisonError::into_inner).1.timed_out();
+        let outcome = if timed_out {
+            let why = format!("other commands were still under way after {} s", ALONE_WITHIN.as_secs());
+            Some(Outcome::failure(format!("{why}; still at {}", self.worker.version())).with_help("try again later"))
+        } else {
+            // No record of the journal is torn while the lock is held.
+            let _journal = self.journal();
+            self.worker.replace(command)
+        };
+        *self.intake() = true;
+        outcome
     }
 
     fn finish(&self, seq: u64, outcome: &Outcome, durable: bool) {
@@ -348,7 +482,9 @@ impl Runtime {
     /// Tells what is new; what the hub did not take is told again. Whether all was taken.
     fn tell_news(&self) -> bool {
         let taken = self.worker.news().into_iter().all(|told| self.tell(told));
-        if !taken {
+        if taken {
+            self.worker.told();
+        } else {
             self.worker.not_told();
         }
         taken
@@ -397,6 +533,10 @@ impl Runtime {
 
     fn journal(&self) -> MutexGuard<'_, Journal> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn intake(&self) -> MutexGuard<'_, bool> {
+        self.intake.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<String, Cancel>> {
@@ -450,8 +590,13 @@ fn only_reads(command: &Command) -> bool {
     match &command.work {
         Work::Perform { op } | Work::Once { op } => policy::base(op) == Risk::Observe,
         Work::Echo => true,
-        Work::Deploy { .. } => false,
+        Work::Deploy { .. } | Work::Update { .. } => false,
     }
+}
+
+fn unknown() -> Outcome {
+    let why = "the agent stopped while this ran; whether it was done is not known";
+    Outcome { ending: Ending::Unknown, ..Outcome::failure(why) }
 }
 
 /// Twice as long after each failure, with jitter, so that a fleet does not come back at one moment.

@@ -96,6 +96,14 @@ pub struct PollRequest {
     /// What this agent can do: operations' names.
     #[serde(default)]
     pub capabilities: Vec<String>,
+    /// Whether this is a version that only tries whether it would be answered, while another one runs: it takes no command.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub trial: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// The answer to it.
@@ -136,6 +144,7 @@ pub struct OutputRequest {
 /// What an agent tells beside results.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "a handful are under way at any time")]
 pub enum Told {
     /// A piece of a command's output.
     Output {
@@ -173,4 +182,19 @@ pub struct Acknowledged {
     /// Why it was refused; empty where it was not.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub error: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_poll_has_the_form_that_is_frozen() {
+        let old = r#"{"protocol":1,"version":"0.1.0","high_water":7,"running":[],"capabilities":[]}"#;
+        let poll: PollRequest = serde_json::from_str(old).unwrap();
+        assert!(!poll.trial);
+        assert_eq!(serde_json::to_string(&poll).unwrap(), old);
+        let trial = serde_json::to_string(&PollRequest { trial: true, ..poll }).unwrap();
+        assert!(trial.ends_with(r#","trial":true}"#), "{trial}");
+    }
 }

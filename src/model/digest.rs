@@ -1,6 +1,6 @@
 //! SHA-256 over transported bytes, as the text that everything else compares.
 
-use ring::digest::{SHA256, digest};
+use ring::digest::{Context, SHA256, digest};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -30,6 +30,26 @@ impl Digest {
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
+    }
+}
+
+/// A digest of bytes that come piece by piece.
+pub struct Digesting(Context);
+
+impl Digesting {
+    /// Of nothing yet.
+    pub fn begin() -> Self {
+        Self(Context::new(&SHA256))
+    }
+
+    /// The next piece.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all of it.
+    pub fn end(self) -> Digest {
+        Digest(hex(self.0.finish().as_ref()))
     }
 }
 

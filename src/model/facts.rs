@@ -30,4 +30,7 @@ pub struct Facts {
     /// MAC addresses of its interfaces, lower case, by which a container is told from another.
     #[serde(default)]
     pub macs: Vec<String>,
+    /// The remotectl version that the agent has kept for going back to; empty where there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub previous: String,
 }

@@ -45,6 +45,12 @@ pub enum Kind {
     OneShot,
     /// No pve-agent on the node, or it does not answer.
     NoPveAgent,
+    /// There is no agent that could be updated.
+    NoAgent,
+    /// The hub holds no executable that would do.
+    NoArtifact,
+    /// Nothing would be changed: it is as wanted.
+    UpToDate,
     /// The service is not among those that the agent has told of.
     UnknownService,
 }
@@ -81,7 +87,7 @@ type Check = fn(&Step, &Target, &Inventory) -> Option<Said>;
 /// Severity, kind, message and help of a finding, before it knows its step.
 type Said = (Severity, Kind, String, Option<String>);
 
-const CHECKS: &[Check] = &[known, right_kind, no_template, runs_now, unlocked, reachable, service_known];
+const CHECKS: &[Check] = &[known, right_kind, no_template, runs_now, unlocked, updatable, reachable, service_known];
 
 fn lint_step(index: usize, step: &Step, inventory: &Inventory) -> Vec<Finding> {
     if step.targets.is_empty() {
@@ -181,6 +187,25 @@ fn unlocked(step: &Step, target: &Target, inventory: &Inventory) -> Option<Said>
     })
 }
 
+/// Several targets are not kept from their update by one that has no agent: that one is refused when its turn comes.
+fn updatable(step: &Step, target: &Target, inventory: &Inventory) -> Option<Said> {
+    let (agent, label) = match &target.what {
+        _ if !matches!(step.op, Op::AgentUpdate { .. }) => return None,
+        What::Guest(..) => inventory.guest_of(target).map(|guest| (guest.agent.as_ref(), guest.label()))?,
+        What::Node(name) => (inventory.node(name)?.pve_agent.as_ref(), target.to_string()),
+        What::Cluster | What::Host(_) => return None,
+    };
+    let severity = if step.targets.len() == 1 { Severity::Error } else { Severity::Warning };
+    let (message, help) = match agent {
+        Some(agent) if agent.online() => return None,
+        Some(_) => {
+            (format!("the agent of {label} does not answer"), format!("`remotectl deploy {target}` installs it anew"))
+        }
+        None => (format!("{label} has no agent"), format!("`remotectl deploy {target}` installs it")),
+    };
+    Some((severity, Kind::NoAgent, message, Some(help)))
+}
+
 fn reachable(step: &Step, target: &Target, inventory: &Inventory) -> Option<Said> {
     let wants_pve = runs(&step.op) == Runs::Pve;
     let node_name = match &target.what {
@@ -188,6 +213,9 @@ fn reachable(step: &Step, target: &Target, inventory: &Inventory) -> Option<Said
         What::Node(name) => name.as_str(),
         What::Cluster | What::Host(_) => return None,
     };
+    if matches!(step.op, Op::AgentUpdate { .. }) {
+        return None;
+    }
     let has_agent = |guest: &Guest| guest.agent.as_ref().is_some_and(super::inventory::AgentInfo::online);
     if runs(&step.op) == Runs::Hub || (!wants_pve && inventory.guest_of(target).is_some_and(has_agent)) {
         return None;

@@ -19,6 +19,7 @@ pub mod shell;
 pub mod state;
 pub mod target;
 pub mod values;
+pub mod version;
 
 pub use answer::Answer;
 pub use failure::{Exit, Failure};

@@ -103,11 +103,26 @@ fn undo(op: &Op, targets: &[Target], inventory: &Inventory) -> Option<Op> {
             Some(Op::ConfigRestore { path: path.clone(), backup: None })
         }
         Op::AgentDeploy {} => Some(Op::AgentRemove {}),
+        Op::AgentUpdate { version } => {
+            let before = version_of_all(targets, inventory).filter(|before| version.as_deref() != Some(before))?;
+            Some(Op::AgentUpdate { version: Some(before.to_owned()) })
+        }
         Op::AgentRemove {} => Some(Op::AgentDeploy {}),
         Op::AlertSilence { rule, .. } => Some(Op::AlertUnsilence { rule: rule.clone() }),
         Op::AlertUnsilence { rule } => Some(Op::AlertSilence { rule: rule.clone(), r#for: None }),
         _ => None,
     }
+}
+
+/// The version that the agents of all these targets run; `None` where they differ, or one is not known.
+fn version_of_all<'a>(targets: &[Target], inventory: &'a Inventory) -> Option<&'a str> {
+    let mut versions = targets.iter().map(|target| {
+        let node = target.node_name().and_then(|name| inventory.node(name)?.pve_agent.as_ref());
+        let agent = node.or_else(|| inventory.guest_of(target)?.agent.as_ref());
+        agent.map(|agent| agent.version.as_str())
+    });
+    let first = versions.next()??;
+    versions.all(|version| version == Some(first)).then_some(first)
 }
 
 #[cfg(test)]

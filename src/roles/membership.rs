@@ -1,18 +1,19 @@
 //! What an agent and a pve-agent have in common: their place on disk, their key, their hub, and the file in which a
 //! running one tells how it stands.
 
-use super::config;
+use super::{agent::Updates, config};
 use crate::{
+    host::Task,
     link::{
         OFFLINE_AFTER,
-        envelope::Party,
+        envelope::{Command, Party, Work},
         join::Pointer,
         journal::Journal,
         keys::SigningKey,
-        runtime::{Link, Runtime, Worker},
-        wire::AgentRole,
+        runtime::{Link, Recovered, Runtime, Worker},
+        wire::{AgentRole, Told},
     },
-    model::Failure,
+    model::{Failure, Outcome, facts::Facts, outcome::Report},
     sys::{
         cancel::Cancel,
         clock::{self, Clock},
@@ -73,11 +74,19 @@ pub struct Home {
 impl Home {
     /// The usual places, with another configuration file where one is named.
     pub fn find(role: AgentRole, config: Option<PathBuf>) -> Self {
-        let places = Places::find();
+        let home = Self::at(role, &Places::find());
+        match config {
+            Some(config) => Self { config, ..home },
+            None => home,
+        }
+    }
+
+    /// At these places.
+    pub fn at(role: AgentRole, places: &Places) -> Self {
         let name = role.as_str();
         Self {
             role,
-            config: config.unwrap_or_else(|| places.config.join(format!("{name}.toml"))),
+            config: places.config.join(format!("{name}.toml")),
             state: places.state.join(name),
             standing: places.run.join(format!("{name}.json")),
         }
@@ -131,6 +140,11 @@ impl Home {
 
     /// A link to the hub, by the configuration.
     pub fn link(&self) -> Result<(Link, Party), Failure> {
+        self.link_until(&Cancel::new())
+    }
+
+    /// A link to the hub that breaks off when `stop` fires.
+    pub fn link_until(&self, stop: &Cancel) -> Result<(Link, Party), Failure> {
         let (settings, pointer) = self.settings()?;
         let key = Arc::new(self.key()?);
         let party = Party {
@@ -139,27 +153,34 @@ impl Home {
             agent: key.public().agent_id(),
             generation: settings.generation,
         };
-        let link = Link::new(&pointer, key, settings.generation, Clock::new())
+        let link = Link::until(&pointer, key, settings.generation, Clock::new(), stop)
             .map_err(|error| Failure::of("setting up the link to the hub", &error))?;
         Ok((link, party))
     }
 
-    /// Polls and works until SIGTERM or SIGINT.
+    /// Polls and works as long as the process lives.
     pub fn run(&self, link: Link, party: Party, worker: Arc<dyn Worker>) -> Result<(), Failure> {
+        let updates = Updates::begin(self)?;
+        let worker = Arc::new(Updating { worker, updates });
+        self.run_until(link, party, worker, &Cancel::new())
+    }
+
+    /// Polls and works until `stop` fires. What runs so is no process of its own: its updates are the worker's affair.
+    pub fn run_until(&self, link: Link, party: Party, worker: Arc<dyn Worker>, stop: &Cancel) -> Result<(), Failure> {
         let journal = Journal::open(&self.state.join("journal"))
             .map_err(|error| Failure::of("opening the agent's journal", &error).help(self.help()))?;
         let standing = Standing {
             agent: party.agent.clone(),
             hub: party.hub.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: worker.version(),
             pid: std::process::id(),
             connected_at: 0,
         };
         self.tell_standing(&standing);
         let worker =
             Arc::new(Telling { worker, home: self.clone(), standing, told_at: std::sync::atomic::AtomicI64::new(0) });
-        tracing::info!(agent = party.agent, hub = party.hub, "{} {}", self.role.as_str(), env!("CARGO_PKG_VERSION"));
-        Runtime::run(link, party, journal, worker, &Cancel::new());
+        tracing::info!(agent = party.agent, hub = party.hub, "{} {}", self.role.as_str(), worker.version());
+        Runtime::run(link, party, journal, worker, stop);
         Ok(())
     }
 
@@ -203,6 +224,64 @@ impl Home {
     }
 }
 
+/// A worker that also keeps its executable up to date.
+struct Updating {
+    worker: Arc<dyn Worker>,
+    updates: Arc<Updates>,
+}
+
+impl Worker for Updating {
+    fn perform(&self, command: &Command, report: &dyn Report, cancel: &Cancel) -> Outcome {
+        let Work::Update { order } = &command.work else { return self.worker.perform(command, report, cancel) };
+        let task = Task { report, cancel: cancel.clone(), timeout: Duration::from_secs(command.timeout) };
+        self.updates.perform(command, order, &task)
+    }
+
+    fn replace(&self, command: &Command) -> Option<Outcome> {
+        self.updates.replace(command)
+    }
+
+    fn recover(&self, command: &Command) -> Recovered {
+        self.updates.recover(command)
+    }
+
+    fn news(&self) -> Vec<Told> {
+        let news = self.worker.news().into_iter();
+        let with_previous = |told| match told {
+            Told::Facts { facts } => Told::Facts { facts: Facts { previous: self.updates.previous(), ..facts } },
+            other => other,
+        };
+        news.map(with_previous).collect()
+    }
+
+    fn not_told(&self) {
+        self.worker.not_told();
+    }
+
+    fn told(&self) {
+        self.worker.told();
+    }
+
+    fn news_every(&self) -> Duration {
+        self.worker.news_every()
+    }
+
+    fn capabilities(&self) -> Vec<String> {
+        let mut capabilities = self.worker.capabilities();
+        capabilities.push("agent.update".to_owned());
+        capabilities
+    }
+
+    fn version(&self) -> String {
+        self.worker.version()
+    }
+
+    fn connected(&self) {
+        self.updates.connected();
+        self.worker.connected();
+    }
+}
+
 /// A worker that also keeps the standing up to date.
 struct Telling {
     worker: Arc<dyn Worker>,
@@ -212,21 +291,28 @@ struct Telling {
 }
 
 impl Worker for Telling {
-    fn perform(
-        &self,
-        command: &crate::link::envelope::Command,
-        report: &dyn crate::model::outcome::Report,
-        cancel: &Cancel,
-    ) -> crate::model::Outcome {
+    fn perform(&self, command: &Command, report: &dyn Report, cancel: &Cancel) -> Outcome {
         self.worker.perform(command, report, cancel)
     }
 
-    fn news(&self) -> Vec<crate::link::wire::Told> {
+    fn replace(&self, command: &Command) -> Option<Outcome> {
+        self.worker.replace(command)
+    }
+
+    fn recover(&self, command: &Command) -> Recovered {
+        self.worker.recover(command)
+    }
+
+    fn news(&self) -> Vec<Told> {
         self.worker.news()
     }
 
     fn not_told(&self) {
         self.worker.not_told();
+    }
+
+    fn told(&self) {
+        self.worker.told();
     }
 
     fn news_every(&self) -> Duration {
@@ -235,6 +321,10 @@ impl Worker for Telling {
 
     fn capabilities(&self) -> Vec<String> {
         self.worker.capabilities()
+    }
+
+    fn version(&self) -> String {
+        self.worker.version()
     }
 
     fn connected(&self) {

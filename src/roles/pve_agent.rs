@@ -2,7 +2,7 @@
 //! guests without an agent, and puts agents into them.
 
 use super::{
-    agent::{HostWorker, InstallOptions, Made, pointer_of, set_up_as, status_of, tell, uninstall_as},
+    agent::{HostWorker, InstallOptions, Made, pointer_of, set_up_as, status_of, tell, trial_of, uninstall_as},
     logging,
     membership::Home,
 };
@@ -33,6 +33,7 @@ use crate::{
         policy,
         target::What,
         values::GuestKind,
+        version::version,
     },
     proxmox::{
         self, Access, Client, Known, Token, Verify,
@@ -59,9 +60,13 @@ pub fn run(config: Option<PathBuf>) -> Result<(), Failure> {
     let home = Home::find(AgentRole::PveAgent, config);
     let (link, party) = home.link()?;
     let (attesting, _) = home.link()?;
-    let client = client(&home)?;
-    let worker =
-        PveWorker { client, attesting, known: Mutex::default(), told: Mutex::default(), host: HostWorker::default() };
+    let worker = PveWorker::new(PveParts {
+        client: client(&home)?,
+        attesting,
+        reach: Box::new(into_guest),
+        executable: Box::new(executable),
+        host: HostWorker::default(),
+    });
     home.run(link, party, Arc::new(worker))
 }
 
@@ -103,6 +108,13 @@ pub fn uninstall(purge: bool) -> Result<(), Failure> {
 /// `pve-agent status [--json]`.
 pub fn status(json: bool) -> Result<(), Failure> {
     status_of(AgentRole::PveAgent, json)
+}
+
+/// `pve-agent trial`: whether this executable could take the place of the pve-agent that runs here.
+pub fn trial(config: Option<PathBuf>) -> Result<(), Failure> {
+    let home = Home::find(AgentRole::PveAgent, config);
+    client(&home)?;
+    trial_of(&home)
 }
 
 /// `pve-agent probe [--json]`: the Proxmox API, the credential and its rights.
@@ -156,12 +168,59 @@ pub(super) fn client(home: &Home) -> Result<Client, Failure> {
     Client::connect(&access).map_err(|error| Failure::new(chain(&error)).help(error.help()))
 }
 
-struct PveWorker {
-    client: Client,
-    attesting: Link,
+/// A way into a guest, or why there is none.
+pub type Reach = dyn Fn(&Target) -> Result<Box<dyn Transport>, Box<Outcome>> + Send + Sync;
+
+/// What a pve-agent works with.
+pub struct PveParts {
+    /// The Proxmox API, with a credential of its own.
+    pub client: Client,
+    /// Vouches for the agents that it deploys.
+    pub attesting: Link,
+    /// Into guests of its node.
+    pub reach: Box<Reach>,
+    /// Where the executable is that is put into guests, at the moment of asking.
+    pub executable: Box<dyn Fn() -> PathBuf + Send + Sync>,
+    /// The operations of the node itself.
+    pub host: HostWorker,
+}
+
+/// What a pve-agent does with commands.
+pub struct PveWorker {
+    parts: PveParts,
     known: Mutex<Known>,
     told: Mutex<Option<Inventory>>,
-    host: HostWorker,
+}
+
+impl PveWorker {
+    /// One that works with these.
+    pub fn new(parts: PveParts) -> Self {
+        Self { parts, known: Mutex::default(), told: Mutex::default() }
+    }
+
+    /// Does something inside a guest of this node.
+    fn inside(&self, target: &Target, act: impl FnOnce(&dyn Transport) -> Outcome) -> Outcome {
+        match (self.parts.reach)(target) {
+            Ok(transport) => act(transport.as_ref()),
+            Err(outcome) => *outcome,
+        }
+    }
+
+    fn deploy(&self, command: &Command, order: &DeployOrder, task: &Task) -> Outcome {
+        let target = &command.target;
+        self.inside(target, |transport| {
+            let executable = (self.parts.executable)();
+            let deployment = Deployment {
+                command: &command.id,
+                target,
+                executable: as_executable(&executable),
+                hubs: &order.addresses,
+                join: &order.join,
+            };
+            let attest = AttestBy { link: &self.parts.attesting, command, order };
+            deploy(deployment, transport, &attest, &MemoryLog::default(), task)
+        })
+    }
 }
 
 impl Worker for PveWorker {
@@ -170,37 +229,31 @@ impl Worker for PveWorker {
         let target = &command.target;
         match &command.work {
             Work::Echo => Outcome::success("the pve-agent answers"),
-            Work::Perform { op: Op::AgentRemove {} } => inside(target, |transport| remove(transport, target, &task)),
+            Work::Perform { op: Op::AgentRemove {} } => {
+                self.inside(target, |transport| remove(transport, target, &task))
+            }
             Work::Perform { op } if policy::runs(op) == Runs::Pve => {
-                let outcome = proxmox::perform(&self.client, op, target, &task);
+                let outcome = proxmox::perform(&self.parts.client, op, target, &task);
                 if let Some(vmid) = target.vmid() {
                     self.known.lock().unwrap_or_else(PoisonError::into_inner).forget(vmid);
                 }
                 outcome
             }
-            Work::Perform { op } => host::perform(op, &task),
-            Work::Once { op } => {
-                inside(target, |transport| once(transport, &as_executable(&executable()), op, target, &task))
-            }
-            Work::Deploy { order } => inside(target, |transport| {
-                let executable = executable();
-                let deployment = Deployment {
-                    command: &command.id,
-                    target,
-                    executable: as_executable(&executable),
-                    hubs: &order.addresses,
-                    join: &order.join,
-                };
-                let attest = AttestBy { link: &self.attesting, command, order };
-                deploy(deployment, transport, &attest, &MemoryLog::default(), &task)
+            Work::Perform { op } => host::perform(op, self.parts.host.machine(), &task),
+            Work::Update { .. } => Outcome::rejected("only an agent that runs as a service can be updated"),
+            Work::Once { op } => self.inside(target, |transport| {
+                let executable = (self.parts.executable)();
+                once(transport, &as_executable(&executable), op, target, &task)
             }),
+            Work::Deploy { order } => self.deploy(command, order, &task),
         }
     }
 
     fn news(&self) -> Vec<Told> {
-        let mut news: Vec<Told> = self.host.changed_facts().map(|facts| Told::Facts { facts }).into_iter().collect();
+        let mut news: Vec<Told> =
+            self.parts.host.changed_facts().map(|facts| Told::Facts { facts }).into_iter().collect();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        match proxmox::inventory(&self.client, &mut known) {
+        match proxmox::inventory(&self.parts.client, &mut known) {
             Ok(inventory) => {
                 let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
                 if told.as_ref() != Some(&inventory) {
@@ -214,7 +267,7 @@ impl Worker for PveWorker {
     }
 
     fn not_told(&self) {
-        self.host.not_told();
+        self.parts.host.not_told();
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -223,19 +276,19 @@ impl Worker for PveWorker {
     }
 
     fn capabilities(&self) -> Vec<String> {
-        Op::ALL.iter().map(|(name, _)| (*name).to_owned()).collect()
+        Op::ALL.iter().map(|(name, _)| *name).filter(|name| *name != "agent.update").map(str::to_owned).collect()
     }
 }
 
-/// Does something inside a guest of this node.
-fn inside(target: &Target, act: impl FnOnce(&dyn Transport) -> Outcome) -> Outcome {
+/// The way into a guest of this node.
+fn into_guest(target: &Target) -> Result<Box<dyn Transport>, Box<Outcome>> {
     match &target.what {
-        What::Guest(GuestKind::Ct, vmid) => act(&Pct::new(*vmid)),
-        What::Guest(GuestKind::Vm, _) => {
+        What::Guest(GuestKind::Ct, vmid) => Ok(Box::new(Pct::new(*vmid))),
+        What::Guest(GuestKind::Vm, _) => Err(Box::new(
             Outcome::rejected(format!("{target}: virtual machines are not reached from their node yet"))
-                .with_help("remotectl hub join-token, then `remotectl agent install --join …` inside it")
-        }
-        _ => Outcome::rejected(format!("{target} is no guest")),
+                .with_help("remotectl hub join-token, then `remotectl agent install --join …` inside it"),
+        )),
+        _ => Err(Box::new(Outcome::rejected(format!("{target} is no guest")))),
     }
 }
 
@@ -245,7 +298,7 @@ fn executable() -> PathBuf {
 }
 
 fn as_executable(path: &Path) -> Executable<'_> {
-    Executable { path, version: env!("CARGO_PKG_VERSION"), arch: std::env::consts::ARCH }
+    Executable { path, version: version(), arch: std::env::consts::ARCH }
 }
 
 /// Vouches for a key that was read out of a guest of this node, in the name of one running deployment.
@@ -263,7 +316,7 @@ impl Attest for AttestBy<'_> {
             public_key,
             role: AgentRole::Agent,
             target: target.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: version().to_owned(),
             token: None,
             attestation: Some(Attestation { command: self.command.id.clone(), nonce: self.order.nonce.clone() }),
         };

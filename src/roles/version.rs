@@ -1,6 +1,6 @@
 //! What this executable was made from, and what it speaks. No dates: the same sources make the same bytes.
 
-use crate::link::PROTOCOL;
+use crate::{link::PROTOCOL, model::version::version};
 use serde::Serialize;
 
 /// What an executable is.
@@ -21,10 +21,12 @@ pub struct Version {
 }
 
 /// This executable.
-pub const THIS: Version = Version {
-    version: env!("CARGO_PKG_VERSION"),
-    commit: env!("REMOTECTL_COMMIT"),
-    target: env!("REMOTECTL_TARGET"),
-    protocol: PROTOCOL,
-    rustc: env!("REMOTECTL_RUSTC"),
-};
+pub fn this() -> Version {
+    Version {
+        version: version(),
+        commit: env!("REMOTECTL_COMMIT"),
+        target: env!("REMOTECTL_TARGET"),
+        protocol: PROTOCOL,
+        rustc: env!("REMOTECTL_RUSTC"),
+    }
+}

@@ -9,6 +9,7 @@ pub mod answer;
 pub mod backend;
 pub mod certificates;
 mod endpoints;
+pub mod guests;
 pub mod memory;
 mod params;
 mod router;
@@ -19,6 +20,7 @@ mod tickets;
 
 pub use access::{Access, AccessError, Identity};
 pub use backend::{Action, Backend, NodeUsage, Usage};
+pub use guests::World;
 pub use memory::Memory;
 pub use router::Request;
 pub use tasks::TaskLog;

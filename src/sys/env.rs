@@ -16,6 +16,8 @@ pub const LOG: &str = "REMOTECTL_LOG";
 pub const LOG_FORMAT: &str = "REMOTECTL_LOG_FORMAT";
 /// Another root for /etc/remotectl, /var/lib/remotectl and /run/remotectl, for tests and for several hubs on a machine.
 pub const ROOT: &str = "REMOTECTL_ROOT";
+/// Where the user wants temporary files.
+pub const TMPDIR: &str = "TMPDIR";
 /// No colour when set to anything (<https://no-color.org>).
 pub const NO_COLOR: &str = "NO_COLOR";
 
@@ -25,6 +27,11 @@ pub const TERM: &str = "TERM";
 /// A variable's text, where it is set, not empty and valid Unicode.
 pub fn text(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Where the file system of our own files begins: `/`, or `REMOTECTL_ROOT`.
+pub fn root() -> PathBuf {
+    text(ROOT).map_or_else(|| PathBuf::from("/"), PathBuf::from)
 }
 
 /// Whether this process runs as root.

@@ -75,9 +75,39 @@ pub fn create_directory(path: &Path, mode: u32) -> Result<(), FileError> {
     fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(failed("creating", path))
 }
 
+/// Makes a directory that was not there, for its owner alone; its parent has to be there.
+pub fn create_private_directory(path: &Path) -> Result<(), FileError> {
+    fs::DirBuilder::new().mode(0o700).create(path).map_err(failed("creating", path))
+}
+
 /// Opens a file for appending, for its owner alone; makes it where there is none.
 pub fn open_append(path: &Path) -> Result<File, FileError> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(failed("opening", path))
+}
+
+/// Opens a file for writing from its beginning, for its owner alone; what was in it is gone.
+pub fn open_new(path: &Path) -> Result<File, FileError> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(failed("creating", path))
+}
+
+/// Gives a file that was written its mode and its name, in one step that a crash can't tear.
+pub fn put_in_place(file: &File, from: &Path, to: &Path, mode: u32) -> Result<(), FileError> {
+    file.set_permissions(fs::Permissions::from_mode(mode))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(from, to))
+        .map_err(failed("writing", to))?;
+    sync_directory_of(to)
+}
+
+/// Makes what was made, renamed or removed beside a file durable.
+pub fn sync_directory_of(path: &Path) -> Result<(), FileError> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed("writing", directory))
+}
+
+/// An error of a file that was opened here, with its name.
+pub fn failed_writing(path: &Path, error: io::Error) -> FileError {
+    failed("writing", path)(error)
 }
 
 /// Takes a file away; one that is not there is no error.

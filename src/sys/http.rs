@@ -2,6 +2,7 @@
 //! a unix socket. Connections are kept, Nagle is off, and an error says whether anything had been sent.
 
 use super::{
+    cancel::Cancel,
     clock::Clock,
     tls::{self, Trust},
 };
@@ -10,7 +11,7 @@ use std::{
     cell::RefCell,
     fmt,
     io::{self, Read, Write},
-    net::{TcpStream, ToSocketAddrs as _},
+    net::{Shutdown, TcpStream, ToSocketAddrs as _},
     os::unix::net::UnixStream,
     path::PathBuf,
     sync::Arc,
@@ -114,6 +115,11 @@ pub struct Http {
 impl Http {
     /// A client; connects when first used.
     pub fn new(endpoint: &Endpoint) -> Result<Self, HttpError> {
+        Self::until(endpoint, None)
+    }
+
+    /// A client whose TLS connections break off when `cut` fires, whoever waits on them: as those of a process that ends.
+    pub fn until(endpoint: &Endpoint, cut: Option<&Cancel>) -> Result<Self, HttpError> {
         let (connector, base) = match endpoint {
             Endpoint::Unix(path) => (Connect::Unix(path.clone()), "http://localhost".to_owned()),
             Endpoint::Tls { addresses, name, trust, clock } => {
@@ -122,7 +128,7 @@ impl Http {
                     to: name.clone(),
                     source: io::Error::new(io::ErrorKind::InvalidInput, "not a name that a certificate can have"),
                 })?;
-                let connector = Connect::Tls { addresses: addresses.clone(), server, config };
+                let connector = Connect::Tls { addresses: addresses.clone(), server, config, cut: cut.cloned() };
                 (connector, format!("https://{}", bracketed(name)))
             }
         };
@@ -132,7 +138,7 @@ impl Http {
             .proxy(None)
             .max_idle_connections_per_host(4)
             .max_idle_age(Duration::from_secs(50))
-            .user_agent(concat!("remotectl/", env!("CARGO_PKG_VERSION")))
+            .user_agent(format!("remotectl/{}", crate::model::version::version()))
             .build();
         Ok(Self { agent: Agent::with_parts(config, connector, NoResolver), base })
     }
@@ -168,6 +174,17 @@ impl Http {
         body: &[u8],
     ) -> Result<(u16, impl Read + Send + use<>), HttpError> {
         let response = self.call(method, path, headers, body, None)?;
+        Ok((response.status().as_u16(), response.into_body().into_reader()))
+    }
+
+    /// Gets a body of any size as it comes, all of it within so long.
+    pub fn fetch(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        timeout: Duration,
+    ) -> Result<(u16, impl Read + Send + use<>), HttpError> {
+        let response = self.call("GET", path, headers, b"", Some(timeout))?;
         Ok((response.status().as_u16(), response.into_body().into_reader()))
     }
 
@@ -247,7 +264,7 @@ impl Resolver for NoResolver {
 
 enum Connect {
     Unix(PathBuf),
-    Tls { addresses: Vec<String>, server: ServerName<'static>, config: Arc<ClientConfig> },
+    Tls { addresses: Vec<String>, server: ServerName<'static>, config: Arc<ClientConfig>, cut: Option<Cancel> },
 }
 
 impl fmt::Debug for Connect {
@@ -267,12 +284,13 @@ impl Connector for Connect {
             Self::Unix(path) => UnixStream::connect(path)
                 .map(Socket::Unix)
                 .map_err(|source| NotConnected { to: path.display().to_string(), source }),
-            Self::Tls { addresses, server, config } => open_tls(
+            Self::Tls { addresses, server, config, cut } => open_tls(
                 addresses,
                 server,
                 config,
                 limit(details.timeout).unwrap_or(CONNECT_TIMEOUT).min(CONNECT_TIMEOUT),
-            ),
+            )
+            .inspect(|socket| socket.cut_by(cut.as_ref())),
         };
         let socket = opened.map_err(|error| ureq::Error::Other(Box::new(error)))?;
         let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
@@ -329,7 +347,7 @@ fn handshake(
         }
         tls.complete_io(&mut tcp).map_err(plain)?;
     }
-    Ok(Socket::Tls(Box::new(StreamOwned::new(tls, tcp))))
+    Ok(Socket::Tls(Box::new(StreamOwned::new(tls, Shared(Arc::new(tcp))))))
 }
 
 /// What our own verifier has to say comes wrapped as an unexpected error of rustls; its words alone are for people.
@@ -342,21 +360,47 @@ fn plain(error: io::Error) -> io::Error {
 
 enum Socket {
     Unix(UnixStream),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Tls(Box<StreamOwned<ClientConnection, Shared>>),
+}
+
+/// A connection that another thread may break off.
+struct Shared(Arc<TcpStream>);
+
+impl Read for Shared {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self.0).read(buffer)
+    }
+}
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self.0).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (&*self.0).flush()
+    }
 }
 
 impl Socket {
+    fn cut_by(&self, cut: Option<&Cancel>) {
+        let (Self::Tls(tls), Some(cut)) = (self, cut) else { return };
+        let stream = Arc::downgrade(&tls.sock.0);
+        // One that is closed already needs no more closing.
+        cut.on_fire(move || drop(stream.upgrade().map(|stream| stream.shutdown(Shutdown::Both))));
+    }
+
     fn set_timeouts(&self, timeout: Option<Duration>) -> io::Result<()> {
         match self {
             Self::Unix(socket) => socket.set_read_timeout(timeout).and_then(|()| socket.set_write_timeout(timeout)),
-            Self::Tls(tls) => tls.sock.set_read_timeout(timeout).and_then(|()| tls.sock.set_write_timeout(timeout)),
+            Self::Tls(tls) => tls.sock.0.set_read_timeout(timeout).and_then(|()| tls.sock.0.set_write_timeout(timeout)),
         }
     }
 
     fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         match self {
             Self::Unix(socket) => socket.set_nonblocking(nonblocking),
-            Self::Tls(tls) => tls.sock.set_nonblocking(nonblocking),
+            Self::Tls(tls) => tls.sock.0.set_nonblocking(nonblocking),
         }
     }
 
@@ -381,7 +425,7 @@ impl Socket {
             Self::Unix(socket) => rustix::net::recv(socket, &mut byte, rustix::net::RecvFlags::PEEK)
                 .map_err(io::Error::from)
                 .map(|(read, _)| read),
-            Self::Tls(tls) => tls.sock.peek(&mut byte),
+            Self::Tls(tls) => tls.sock.0.peek(&mut byte),
         };
         matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }

@@ -309,9 +309,19 @@ impl Finished {
     }
 }
 
+/// This process's executable, as it runs: the file that it was started from may be another by now.
+pub const OWN_EXECUTABLE: &str = "/proc/self/exe";
+
 /// Replaces this process by another program; returns only when that fails.
 pub fn replace<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, args: impl IntoIterator<Item = S>) -> io::Error {
     Command::new(program).args(args).exec()
+}
+
+/// Starts a program that goes on when this process has ended, with no input and nobody who reads what it says.
+pub fn detach<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, args: impl IntoIterator<Item = S>) -> io::Result<()> {
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.process_group(0).spawn().map(drop)
 }
 
 /// Waits until a process (of anybody's) has ended, so long at most: whether it has. An error where it can't be watched

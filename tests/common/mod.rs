@@ -88,6 +88,11 @@ impl Hub {
         self.directory.path().to_owned()
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Kills it with SIGKILL and starts it again on the same port.
     pub fn restart(&mut self) {
         self.restart_after(|_| {});
@@ -276,6 +281,7 @@ impl Worker for Recorded {
         let what = match &command.work {
             Work::Perform { op } | Work::Once { op } => op.name(),
             Work::Deploy { .. } => "deploy",
+            Work::Update { .. } => "update",
             Work::Echo => "echo",
         };
         self.commands.lock().unwrap().push(command.id.clone());

@@ -19,6 +19,7 @@ mod run;
 mod standin;
 mod stories;
 mod up;
+mod updates;
 
 use libtest_mimic::{Arguments, Trial, run as run_trials};
 use rootfs::Base;

@@ -11,7 +11,8 @@ use std::{
 };
 
 const SOCKET: &str = "/run/remotectl/hub.sock";
-const PATIENCE: Duration = Duration::from_mins(1);
+/// How long anything may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Whether there is nothing to test.
 pub fn executable_is_missing() -> bool {
@@ -100,11 +101,13 @@ fn remotectl(node: &Node, arguments: &[&str]) -> Command {
     command
 }
 
-fn text(bytes: &[u8]) -> String {
+/// As text.
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn succeeded(output: &Output) {
+/// Ends the story with what was said, unless it succeeded.
+pub fn succeeded(output: &Output) {
     assert!(output.status.success(), "{}\n{}{}", output.status, text(&output.stdout), text(&output.stderr));
 }
 

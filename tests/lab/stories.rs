@@ -1,6 +1,6 @@
 //! All tests of the lab, by name.
 
-use super::{ground, installer, product, reach, recorded, up};
+use super::{ground, installer, product, reach, recorded, up, updates};
 
 /// A test by name.
 pub type Story = (&'static str, fn());
@@ -32,4 +32,9 @@ pub const WITH_PRODUCT: &[Story] = &[
     ("up::half_an_installation_is_put_right", up::half_an_installation_is_put_right),
     ("up::what_is_refused_leaves_nothing", up::what_is_refused_leaves_nothing),
     ("up::who_does_not_answer_is_named", up::who_does_not_answer_is_named),
+    (
+        "updates::agents_in_containers_come_to_the_latest_version",
+        updates::agents_in_containers_come_to_the_latest_version,
+    ),
+    ("updates::a_version_that_does_not_come_up_is_taken_back", updates::a_version_that_does_not_come_up_is_taken_back),
 ];

@@ -46,6 +46,15 @@ pub enum InstallError {
     /// What was written is not what is read back.
     #[error("{} does not read back as it was written: the disk or its filesystem is damaged", .0.display())]
     Garbled(PathBuf),
+    /// An executable did not come as long as it should be.
+    #[error("fetching the executable was cut")]
+    Cut(#[source] io::Error),
+    /// An executable did not come as it should be.
+    #[error("what came as {version} is not what the hub said it would be")]
+    Unlike {
+        /// As which version.
+        version: String,
+    },
     /// The init system did not do what was asked.
     #[error("asking the init system for {service}")]
     Asking {
@@ -110,6 +119,8 @@ impl InstallError {
             Self::File(_) | Self::Garbled(_) | Self::HalfDone { .. } => {
                 "mend that and run the same command again".to_owned()
             }
+            Self::Cut(_) => "is the way to the hub sound? the same command tries again".to_owned(),
+            Self::Unlike { .. } => "on the hub: `remotectl hub artifact list`, and add that version anew".to_owned(),
             Self::Asking { service, .. } => format!("`remotectl doctor` looks further; the service is {service}"),
             Self::NotInstalled(role) => format!("`remotectl {role} install` installs it"),
             Self::NotStarted { service, init: Init::Systemd, .. } => {

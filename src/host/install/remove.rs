@@ -1,9 +1,11 @@
 //! Taking an installation away: exactly what it made, and nothing that somebody else needs.
 
-use super::{COMMAND, CREATED, HOME, InstallError, Installer, Role, VERSIONS, definition, is_ours};
+use super::{
+    COMMAND, CREATED, HOME, InstallError, Installer, Role, VERSIONS, definition, is_ours, versions::previous_name,
+};
 use crate::{
     host::{
-        proc,
+        Machine, proc,
         services::{Action, ServiceManager, is_own},
     },
     model::outcome::chain,
@@ -66,7 +68,7 @@ impl Installer<'_> {
     pub fn uninstall(&self, role: Role, purge: bool) -> Result<Removed, InstallError> {
         let manager = self.manager()?;
         let mut removal = Removal {
-            removed: Removed { own: is_own(role.service().as_str()), ..Removed::default() },
+            removed: Removed { own: is_own(&Machine::here(), role.service().as_str()), ..Removed::default() },
             ..Removal::default()
         };
         if !removal.removed.own {
@@ -74,6 +76,7 @@ impl Installer<'_> {
         }
         self.remove_service(role, manager.as_ref(), &mut removal);
         removal.file(&self.role_link(role));
+        removal.file(&self.role_link(role).with_file_name(previous_name(role)));
         self.remove_versions(&mut removal);
         removal.file(&self.root.join(definition::log_file(role)));
         // Where it told how it stands: without a service there is nothing to tell.

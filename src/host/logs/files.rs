@@ -2,7 +2,10 @@
 
 use super::{Wanted, journal::Entry, times};
 use crate::{
-    host::text::{amount, printable},
+    host::{
+        Machine,
+        text::{amount, printable},
+    },
     model::Outcome,
     sys::clock,
 };
@@ -19,7 +22,7 @@ pub const ROOTS: &[&str] = &["/var/log"];
 /// How much of a file's end is looked at.
 const WINDOW: u64 = 8 << 20;
 /// Where syslog writes, by distribution.
-const SYSLOGS: [&str; 2] = ["var/log/messages", "var/log/syslog"];
+const SYSLOGS: [&str; 2] = ["/var/log/messages", "/var/log/syslog"];
 /// How many of a service's own files are named.
 const MOST_NAMED: usize = 8;
 
@@ -32,30 +35,24 @@ pub struct Tail {
     pub notes: Vec<String>,
 }
 
-/// The newest lines of a file that fit; with a tag, only what syslog has from that program.
-pub fn tail(path: &Path, wanted: &Wanted, tag: Option<&str>) -> Result<Tail, Box<Outcome>> {
-    tail_below(ROOTS, path, wanted, tag)
-}
-
-/// syslog's file of the system below `root`.
-pub fn syslog(root: &Path) -> Option<PathBuf> {
-    SYSLOGS.iter().map(|path| root.join(path)).find(|path| path.is_file())
+/// syslog's file on a machine, as it calls it.
+pub fn syslog(machine: &Machine) -> Option<PathBuf> {
+    SYSLOGS.iter().map(PathBuf::from).find(|path| machine.path(path).is_file())
 }
 
 /// The last lines of a program: syslog's, or those of its own files where syslog has none. `None` where there is neither.
-pub fn lines_of(root: &Path, name: &str, since: Option<i64>, lines: usize) -> Option<Vec<String>> {
+pub fn lines_of(machine: &Machine, name: &str, since: Option<i64>, lines: usize) -> Option<Vec<String>> {
     let wanted = Wanted { since, lines, ..Wanted::default() };
-    let logs = root.join("var/log");
-    let syslog = syslog(root).and_then(|path| tail_below(&[&logs.to_string_lossy()], &path, &wanted, Some(name)).ok());
-    let tail = syslog.filter(|tail| !tail.entries.is_empty()).or_else(|| tail_own(root, name, &wanted))?;
+    let syslog = syslog(machine).and_then(|path| tail(machine, &path, &wanted, Some(name)).ok());
+    let tail = syslog.filter(|tail| !tail.entries.is_empty()).or_else(|| tail_own(machine, name, &wanted))?;
     Some(tail.entries.into_iter().map(|entry| entry.text).collect())
 }
 
 /// The newest lines of all the files that a service writes itself, in the order of their times.
-pub fn tail_own(root: &Path, service: &str, wanted: &Wanted) -> Option<Tail> {
+pub fn tail_own(machine: &Machine, service: &str, wanted: &Wanted) -> Option<Tail> {
     let mut whole = Tail::default();
-    for path in own_files(root, service) {
-        let tail = tail_below(&[&root.join("var/log").to_string_lossy()], Path::new(&path), wanted, None);
+    for path in own_files(machine, service) {
+        let tail = tail(machine, Path::new(&path), wanted, None);
         // A file that is compressed or has gone meanwhile has nothing for us; the others may.
         let Ok(tail) = tail else { continue };
         whole.entries.extend(tail.entries.into_iter().map(|entry| Entry { who: path.clone(), ..entry }));
@@ -67,9 +64,9 @@ pub fn tail_own(root: &Path, service: &str, wanted: &Wanted) -> Option<Tail> {
 }
 
 /// The log files that a service writes itself, as far as their names tell.
-pub fn own_files(root: &Path, service: &str) -> Vec<String> {
+pub fn own_files(machine: &Machine, service: &str) -> Vec<String> {
     let name = service.split('@').next().unwrap_or(service);
-    let logs = root.join("var/log");
+    let logs = machine.path("/var/log");
     let mut files: Vec<PathBuf> = fs::read_dir(logs.join(name))
         .into_iter()
         .flatten()
@@ -81,11 +78,12 @@ pub fn own_files(root: &Path, service: &str) -> Vec<String> {
         .collect();
     files.sort();
     files.truncate(MOST_NAMED);
-    files.iter().map(|path| printable(&path.to_string_lossy())).collect()
+    files.iter().map(|path| printable(&machine.inside(path).to_string_lossy())).collect()
 }
 
-fn tail_below(roots: &[&str], path: &Path, wanted: &Wanted, tag: Option<&str>) -> Result<Tail, Box<Outcome>> {
-    let (mut file, size) = open(roots, path)?;
+/// The newest lines of a file that fit; with a tag, only what syslog has from that program.
+pub fn tail(machine: &Machine, path: &Path, wanted: &Wanted, tag: Option<&str>) -> Result<Tail, Box<Outcome>> {
+    let (mut file, size) = open(machine, path)?;
     let start = size.saturating_sub(WINDOW);
     let read = || {
         let mut bytes = Vec::new();
@@ -110,11 +108,11 @@ fn tail_below(roots: &[&str], path: &Path, wanted: &Wanted, tag: Option<&str>) -
 
 /// Opens a file whose name and whose real place are both below a root. The real place is asked of the open file itself:
 /// nobody can change it in between.
-fn open(roots: &[&str], path: &Path) -> Result<(File, u64), Box<Outcome>> {
+fn open(machine: &Machine, path: &Path) -> Result<(File, u64), Box<Outcome>> {
     let shown = printable(&path.to_string_lossy());
-    let below = |path: &Path| roots.iter().any(|root| path.starts_with(root) && path != Path::new(root));
+    let below = |path: &Path| ROOTS.iter().any(|root| path.starts_with(root) && path != Path::new(root));
     let refused = || {
-        let why = format!("{shown} is not below {}: logs are read there alone", roots.join(" or "));
+        let why = format!("{shown} is not below {}: logs are read there alone", ROOTS.join(" or "));
         let help = "config.show reads configuration; exec.run reads anything, with your confirmation";
         Box::new(Outcome::rejected(why).with_help(help))
     };
@@ -123,11 +121,12 @@ fn open(roots: &[&str], path: &Path) -> Result<(File, u64), Box<Outcome>> {
     }
     // Non-blocking, so that a pipe that somebody put there does not hold us.
     let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).unwrap_or_default();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
-    let file = file.map_err(|error| Box::new(missing(path, &shown, &error)))?;
+    let at = machine.path(path);
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(&at);
+    let file = file.map_err(|error| Box::new(missing(&at, &shown, &error)))?;
     let meta = file.metadata().map_err(|error| Box::new(Outcome::failure(format!("reading {shown}: {error}"))))?;
     let real = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap_or_default();
-    if !below(&real) {
+    if !below(&machine.inside(&real)) {
         return Err(refused());
     }
     if !meta.is_file() {
@@ -189,23 +188,34 @@ fn has_tag(line: &str, tag: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{host::logs::Needle, model::outcome::Ending, sys::files};
+    use crate::{
+        host::{init::Init, logs::Needle},
+        model::outcome::Ending,
+        sys::files,
+    };
 
     fn wanted(lines: usize) -> Wanted {
         Wanted { lines, ..Wanted::default() }
     }
 
-    fn read(root: &tempfile::TempDir, name: &str, wanted: &Wanted) -> Result<Tail, Box<Outcome>> {
-        let root_text = root.path().to_str().unwrap();
-        tail_below(&[root_text], &root.path().join(name), wanted, None)
+    /// A machine with an empty /var/log, and where that is.
+    fn machine(root: &tempfile::TempDir) -> (Machine, PathBuf) {
+        let root = fs::canonicalize(root.path()).unwrap();
+        fs::create_dir_all(root.join("var/log")).unwrap();
+        (Machine::below(&root, Init::OpenRc), root.join("var/log"))
+    }
+
+    fn read(machine: &Machine, name: &str, wanted: &Wanted) -> Result<Tail, Box<Outcome>> {
+        tail(machine, &Path::new("/var/log").join(name), wanted, None)
     }
 
     #[test]
     fn the_newest_lines_come_and_grep_is_plain() {
         let root = tempfile::tempdir().unwrap();
-        files::write_atomic(&root.path().join("app.log"), b"one\ntwo a.b\nthree axb\nfour a.b\n", 0o600).unwrap();
+        let (machine, logs) = machine(&root);
+        files::write_atomic(&logs.join("app.log"), b"one\ntwo a.b\nthree axb\nfour a.b\n", 0o600).unwrap();
         let texts = |wanted: &Wanted| -> Vec<String> {
-            read(&root, "app.log", wanted).unwrap().entries.into_iter().map(|entry| entry.text).collect()
+            read(&machine, "app.log", wanted).unwrap().entries.into_iter().map(|entry| entry.text).collect()
         };
         assert_eq!(texts(&wanted(2)), ["three axb", "four a.b"]);
         assert_eq!(texts(&Wanted { grep: Some(Needle::new("a.b")), ..wanted(9) }), ["two a.b", "four a.b"]);
@@ -214,14 +224,15 @@ mod tests {
     #[test]
     fn ways_out_of_the_root_are_closed() {
         let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (machine, logs) = machine(&root);
         files::write_atomic(&outside.path().join("secret"), b"x", 0o600).unwrap();
-        std::os::unix::fs::symlink(outside.path().join("secret"), root.path().join("link")).unwrap();
-        std::os::unix::fs::symlink(outside.path(), root.path().join("dir")).unwrap();
-        rustix::fs::mkfifoat(rustix::fs::CWD, root.path().join("pipe"), 0o600.into()).unwrap();
+        std::os::unix::fs::symlink(outside.path().join("secret"), logs.join("link")).unwrap();
+        std::os::unix::fs::symlink(outside.path(), logs.join("dir")).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, logs.join("pipe"), 0o600.into()).unwrap();
         for way in ["link", "dir/secret", "pipe", "../x", "."] {
-            assert_eq!(read(&root, way, &wanted(1)).unwrap_err().ending, Ending::Rejected, "{way}");
+            assert_eq!(read(&machine, way, &wanted(1)).unwrap_err().ending, Ending::Rejected, "{way}");
         }
-        let missing = read(&root, "nothing", &wanted(1)).unwrap_err();
+        let missing = read(&machine, "nothing", &wanted(1)).unwrap_err();
         assert!(missing.help.unwrap().contains("pipe"));
     }
 
@@ -246,10 +257,11 @@ mod tests {
     #[test]
     fn a_services_own_files_are_found() {
         let root = tempfile::tempdir().unwrap();
-        fs::create_dir_all(root.path().join("var/log/nginx")).unwrap();
+        let (machine, logs) = machine(&root);
+        fs::create_dir_all(logs.join("nginx")).unwrap();
         for name in ["nginx/error.log", "nginx/error.log.1", "nginx.log"] {
-            files::write_atomic(&root.path().join("var/log").join(name), b"x", 0o600).unwrap();
+            files::write_atomic(&logs.join(name), b"x", 0o600).unwrap();
         }
-        assert_eq!(own_files(root.path(), "nginx").len(), 2);
+        assert_eq!(own_files(&machine, "nginx"), ["/var/log/nginx/error.log", "/var/log/nginx.log"]);
     }
 }

@@ -2,9 +2,9 @@
 
 use super::{Action, CommandError, LOG_LINES, Service, ServiceManager, ServiceName, State, is_own, unknown, words};
 use crate::{
-    host::text::clean,
+    host::{Machine, text::clean},
     model::Outcome,
-    sys::{clock, process},
+    sys::clock,
 };
 use serde_json::json;
 use std::time::Duration;
@@ -13,9 +13,14 @@ use std::time::Duration;
 const WATCH: Duration = Duration::from_millis(500);
 
 /// Does it and says what it verified, or why it is not so.
-pub fn change(manager: &dyn ServiceManager, name: &ServiceName, action: Action) -> Result<Outcome, CommandError> {
+pub fn change(
+    machine: &Machine,
+    manager: &dyn ServiceManager,
+    name: &ServiceName,
+    action: Action,
+) -> Result<Outcome, CommandError> {
     let Some(before) = manager.status(name)? else { return unknown(manager, name) };
-    if let Some(outcome) = needless(&before, action) {
+    if let Some(outcome) = needless(machine, &before, action) {
         return Ok(outcome.with_data(json!({ "service": before })));
     }
     let began = clock::unix_millis();
@@ -27,8 +32,8 @@ pub fn change(manager: &dyn ServiceManager, name: &ServiceName, action: Action) 
     if let Some(pid) = manager.status(name)?.filter(|service| service.unobserved).and_then(|service| service.pid)
         && matches!(action, Action::Start | Action::Restart)
     {
-        // Ends early where the process does; a process that can't be watched is looked at below all the same.
-        process::ends_within(pid, WATCH).ok();
+        // Returns early where the process ends early; what came of it is looked at below.
+        machine.system().ends_within(pid, WATCH);
     }
     let Some(after) = manager.status(name)? else { return unknown(manager, name) };
     match verify(action, &before, &after) {
@@ -38,7 +43,7 @@ pub fn change(manager: &dyn ServiceManager, name: &ServiceName, action: Action) 
 }
 
 /// The answer where nothing is to be done, or nothing can be.
-fn needless(before: &Service, action: Action) -> Option<Outcome> {
+fn needless(machine: &Machine, before: &Service, action: Action) -> Option<Outcome> {
     let name = &before.name;
     if before.startup == "masked" && matches!(action, Action::Start | Action::Restart | Action::Enable) {
         return Some(
@@ -46,7 +51,7 @@ fn needless(before: &Service, action: Action) -> Option<Outcome> {
                 .with_help(format!("`systemctl unmask {name}` there allows it again")),
         );
     }
-    if is_own(name) && action != Action::Enable && action != Action::Start {
+    if is_own(machine, name) && action != Action::Enable && action != Action::Start {
         return Some(
             Outcome::rejected(format!("{name} is the agent that would have to do it: it does not cut its own branch"))
                 .with_help("`remotectl update` and `remotectl remove` are for agents"),

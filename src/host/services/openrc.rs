@@ -6,17 +6,14 @@
 use super::{Action, Service, ServiceManager, ServiceName, State};
 use crate::{
     host::{
+        Machine,
         commands::{CommandError, Commands},
         logs::files,
-        proc,
         text::clean,
     },
     sys::files as sys_files,
 };
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 /// The runlevel that services are put into.
 const RUNLEVEL: &str = "default";
@@ -35,26 +32,26 @@ const NO_SERVICES: [&str; 4] = ["functions.sh", "functions", "README", "skeleton
 
 /// OpenRC.
 pub struct OpenRc<'a> {
-    root: PathBuf,
+    machine: Machine,
     commands: &'a dyn Commands,
 }
 
 impl<'a> OpenRc<'a> {
-    /// The one of the system below `root`, which is `/` but in tests.
-    pub fn new(root: &Path, commands: &'a dyn Commands) -> Self {
-        Self { root: root.to_owned(), commands }
+    /// A machine's.
+    pub fn new(machine: &Machine, commands: &'a dyn Commands) -> Self {
+        Self { machine: machine.clone(), commands }
     }
 
     fn script(&self, name: &str) -> PathBuf {
-        self.root.join("etc/init.d").join(name)
+        self.machine.path("/etc/init.d").join(name)
     }
 
     /// A service as far as files tell.
     fn service(&self, name: &str) -> Service {
-        let run = self.root.join("run/openrc");
+        let run = self.machine.path("/run/openrc");
         let found = STATES.iter().find(|(directory, _)| run.join(directory).join(name).symlink_metadata().is_ok());
         let (detail, state) = found.map_or(("stopped", State::Stopped), |(word, state)| (*word, *state));
-        let pid = self.pid(name).filter(|pid| proc::exists(*pid));
+        let pid = self.pid(name).filter(|pid| self.machine.has_process(*pid));
         let (state, detail) = match (state, pid) {
             (State::Running, None) if self.wants_process(name) => (State::Failed, "crashed"),
             // Scripts that only do something once are started for ever after.
@@ -69,7 +66,7 @@ impl<'a> OpenRc<'a> {
             detail: detail.to_owned(),
             startup: self.startup(name),
             pid,
-            up_seconds: pid.filter(|_| state.is_up()).and_then(proc::age_seconds),
+            up_seconds: pid.filter(|_| state.is_up()).and_then(|pid| self.machine.age_seconds(pid)),
             can_reload: None,
             once: false,
             unobserved: true,
@@ -99,16 +96,16 @@ impl<'a> OpenRc<'a> {
 
     /// Whether OpenRC takes it for started, however it is.
     fn is_marked_started(&self, name: &str) -> bool {
-        self.root.join("run/openrc/started").join(name).symlink_metadata().is_ok()
+        self.machine.path("/run/openrc/started").join(name).symlink_metadata().is_ok()
     }
 
     /// The main process: the supervised one's, else that of the pid file of what start-stop-daemon started.
     fn pid(&self, name: &str) -> Option<u32> {
-        let run = self.root.join("run");
+        let run = self.machine.path("/run");
         let supervised = fs::read_to_string(run.join("openrc/options").join(name).join("child_pid")).ok();
         let of_daemon = || {
             let file = self.daemon(name)?.lines().find_map(|line| line.strip_prefix("pidfile=").map(str::to_owned))?;
-            fs::read_to_string(self.root.join(file.trim_start_matches('/'))).ok()
+            fs::read_to_string(self.machine.path(file)).ok()
         };
         let usual = || fs::read_to_string(run.join(format!("{name}.pid"))).ok();
         let text = supervised.or_else(of_daemon).or_else(usual)?;
@@ -116,7 +113,7 @@ impl<'a> OpenRc<'a> {
     }
 
     fn daemon(&self, name: &str) -> Option<String> {
-        fs::read_to_string(self.root.join("run/openrc/daemons").join(name).join("001")).ok()
+        fs::read_to_string(self.machine.path("/run/openrc/daemons").join(name).join("001")).ok()
     }
 
     fn wants_process(&self, name: &str) -> bool {
@@ -125,7 +122,7 @@ impl<'a> OpenRc<'a> {
 
     /// The runlevels that it is in.
     fn runlevels(&self, name: &str) -> Vec<String> {
-        let levels = fs::read_dir(self.root.join("etc/runlevels")).into_iter().flatten().flatten();
+        let levels = fs::read_dir(self.machine.path("/etc/runlevels")).into_iter().flatten().flatten();
         let has = |level: &fs::DirEntry| level.path().join(name).symlink_metadata().is_ok();
         levels.filter(has).filter_map(|level| level.file_name().into_string().ok()).collect()
     }
@@ -142,7 +139,7 @@ impl<'a> OpenRc<'a> {
 
 impl ServiceManager for OpenRc<'_> {
     fn list(&self) -> Result<Vec<Service>, CommandError> {
-        let scripts = fs::read_dir(self.root.join("etc/init.d")).into_iter().flatten().flatten();
+        let scripts = fs::read_dir(self.machine.path("/etc/init.d")).into_iter().flatten().flatten();
         let mut names: Vec<String> = scripts
             .filter(|entry| entry.path().is_file())
             .filter_map(|entry| entry.file_name().into_string().ok())
@@ -186,7 +183,7 @@ impl ServiceManager for OpenRc<'_> {
         if errors_only {
             return None;
         }
-        files::lines_of(&self.root, name.as_str(), since.map(|since| since / 1000), lines)
+        files::lines_of(&self.machine, name.as_str(), since.map(|since| since / 1000), lines)
     }
 
     fn reread(&self) -> Result<(), CommandError> {
@@ -207,7 +204,7 @@ fn description(script: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::commands::fake::Scripted;
+    use crate::host::{commands::fake::Scripted, init::Init};
 
     fn root() -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
@@ -229,7 +226,7 @@ mod tests {
     #[test]
     fn states_come_from_openrcs_own_directory() {
         let (root, commands) = (root(), Scripted::new(|_| (0, String::new())));
-        let openrc = OpenRc::new(root.path(), &commands);
+        let openrc = OpenRc::new(&Machine::below(root.path(), Init::OpenRc), &commands);
         let [nginx, sshd] = &openrc.list().unwrap()[..] else { panic!("two services") };
         assert_eq!((nginx.name.as_str(), nginx.state, nginx.startup.as_str()), ("nginx", State::Running, "enabled"));
         assert_eq!((nginx.pid, nginx.description.starts_with("Nginx http")), (Some(std::process::id()), true));
@@ -240,7 +237,10 @@ mod tests {
     fn a_daemon_whose_process_is_gone_has_crashed() {
         let (root, commands) = (root(), Scripted::new(|_| (32, " * status: crashed".to_owned())));
         sys_files::write_atomic(&root.path().join("run/nginx.pid"), b"4194999\n", 0o644).unwrap();
-        let nginx = OpenRc::new(root.path(), &commands).status(&ServiceName::parse("nginx").unwrap()).unwrap().unwrap();
+        let nginx = OpenRc::new(&Machine::below(root.path(), Init::OpenRc), &commands)
+            .status(&ServiceName::parse("nginx").unwrap())
+            .unwrap()
+            .unwrap();
         assert_eq!((nginx.state, nginx.detail.as_str()), (State::Failed, "crashed"));
     }
 
@@ -251,7 +251,7 @@ mod tests {
         sys_files::write_atomic(&root.path().join("etc/init.d/nginx"), script, 0o755).unwrap();
         for (code, state) in [(0, State::Running), (3, State::Stopped), (1, State::Failed), (64, State::Failed)] {
             let commands = Scripted::new(move |_| (code, "said".to_owned()));
-            let openrc = OpenRc::new(root.path(), &commands);
+            let openrc = OpenRc::new(&Machine::below(root.path(), Init::OpenRc), &commands);
             let nginx = openrc.status(&ServiceName::parse("nginx").unwrap()).unwrap().unwrap();
             assert_eq!((nginx.state, nginx.description.as_str()), (state, "starts the nginx web server"));
             assert_eq!(commands.asked(), ["rc-service -- nginx status"]);
@@ -261,7 +261,10 @@ mod tests {
     #[test]
     fn changes_are_argv() {
         let (root, commands) = (root(), Scripted::new(|_| (0, String::new())));
-        let (openrc, name) = (OpenRc::new(root.path(), &commands), ServiceName::parse("nginx.service").unwrap());
+        let (openrc, name) = (
+            OpenRc::new(&Machine::below(root.path(), Init::OpenRc), &commands),
+            ServiceName::parse("nginx.service").unwrap(),
+        );
         for action in [Action::Restart, Action::Enable, Action::Disable] {
             openrc.act(&name, action).unwrap();
         }

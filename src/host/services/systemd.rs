@@ -1,17 +1,15 @@
 //! systemd's services, through systemctl's machine-readable output and the journal.
 
 use super::{Action, Service, ServiceManager, ServiceName, State};
-use crate::{
-    host::{
-        commands::{CommandError, Commands},
-        logs::journal,
-    },
-    sys::clock,
+use crate::host::{
+    Machine,
+    commands::{CommandError, Commands},
+    logs::journal,
 };
 use std::{
     collections::{BTreeMap, HashMap},
     fs,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 /// What is asked of each unit.
@@ -22,20 +20,20 @@ const KINDS: [&str; 4] = [".service", ".socket", ".timer", ".path"];
 
 /// systemd.
 pub struct Systemd<'a> {
-    root: PathBuf,
+    machine: Machine,
     commands: &'a dyn Commands,
 }
 
 impl<'a> Systemd<'a> {
-    /// The one of the system below `root`, which is `/` but in tests; speaks to it through systemctl and journalctl.
-    pub fn new(root: &Path, commands: &'a dyn Commands) -> Self {
-        Self { root: root.to_owned(), commands }
+    /// A machine's; speaks to it through systemctl and journalctl.
+    pub fn new(machine: &Machine, commands: &'a dyn Commands) -> Self {
+        Self { machine: machine.clone(), commands }
     }
 
     /// The services that a target wants at boot: the links that enabling makes. Asking systemctl takes 25 times as long.
     fn wanted(&self) -> Vec<String> {
         let directory = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
-        directory(&self.root.join("etc/systemd/system"))
+        directory(&self.machine.path("/etc/systemd/system"))
             .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "wants"))
             .flat_map(|wants| directory(&wants.path()))
             .filter_map(|link| Some(link.file_name().to_str()?.strip_suffix(".service")?.to_owned()))
@@ -60,7 +58,7 @@ impl ServiceManager for Systemd<'_> {
             "--no-pager",
             "--full",
         ])?;
-        let now = clock::monotonic_micros();
+        let now = self.machine.system().monotonic_micros();
         let text = loaded.stdout_text();
         let mut services: BTreeMap<String, Service> = text
             .split("\n\n")
@@ -92,7 +90,7 @@ impl ServiceManager for Systemd<'_> {
 
     fn status(&self, name: &ServiceName) -> Result<Option<Service>, CommandError> {
         let shown = self.commands.succeed(&["systemctl", "show", "--no-pager", PROPERTIES, "--", &unit(name)])?;
-        Ok(service(&shown.stdout_text(), clock::monotonic_micros()))
+        Ok(service(&shown.stdout_text(), self.machine.system().monotonic_micros()))
     }
 
     fn act(&self, name: &ServiceName, action: Action) -> Result<(), CommandError> {

@@ -2,6 +2,7 @@
 
 use super::{change::change, *};
 use crate::{host::commands::fake::Scripted, model::outcome::Ending};
+use std::path::Path;
 
 /// What systemd would show of nginx.
 fn shown(active: &str, sub: &str, pid: u32) -> String {
@@ -26,8 +27,8 @@ fn systemd(shows: &[String], change: (i32, &str), journal: &str) -> Scripted {
 }
 
 fn restart(commands: &Scripted) -> Outcome {
-    let manager = manager(Init::Systemd, Path::new("/"), commands).unwrap();
-    change(manager.as_ref(), &ServiceName::parse("nginx").unwrap(), Action::Restart).unwrap()
+    let manager = manager(&Machine::below(Path::new("/"), Init::Systemd), commands).unwrap();
+    change(&Machine::here(), manager.as_ref(), &ServiceName::parse("nginx").unwrap(), Action::Restart).unwrap()
 }
 
 #[test]
@@ -61,8 +62,9 @@ fn a_failed_restart_brings_the_log_and_its_telling_line() {
 #[test]
 fn a_service_that_does_not_exist_is_answered_with_those_close_to_it() {
     let commands = systemd(&["Id=ngnix.service\nLoadState=not-found\n".to_owned()], (0, ""), "");
-    let manager = manager(Init::Systemd, Path::new("/"), &commands).unwrap();
-    let outcome = change(manager.as_ref(), &ServiceName::parse("ngnix").unwrap(), Action::Start).unwrap();
+    let manager = manager(&Machine::below(Path::new("/"), Init::Systemd), &commands).unwrap();
+    let outcome =
+        change(&Machine::here(), manager.as_ref(), &ServiceName::parse("ngnix").unwrap(), Action::Start).unwrap();
     assert_eq!(outcome.summary, "there is no service `ngnix` here");
     assert_eq!(outcome.help.as_deref(), Some("closest: nginx; service.list names them all"));
     assert!(!commands.asked().iter().any(|asked| asked.contains(" start ")), "nothing was started");
@@ -71,8 +73,9 @@ fn a_service_that_does_not_exist_is_answered_with_those_close_to_it() {
 #[test]
 fn what_is_already_so_is_not_done_again() {
     let commands = systemd(&[shown("active", "running", 812)], (1, "must not be called"), "");
-    let manager = manager(Init::Systemd, Path::new("/"), &commands).unwrap();
-    let outcome = change(manager.as_ref(), &ServiceName::parse("nginx").unwrap(), Action::Start).unwrap();
+    let manager = manager(&Machine::below(Path::new("/"), Init::Systemd), &commands).unwrap();
+    let outcome =
+        change(&Machine::here(), manager.as_ref(), &ServiceName::parse("nginx").unwrap(), Action::Start).unwrap();
     assert!(outcome.succeeded());
     assert!(outcome.summary.starts_with("nothing to do: nginx is running, pid 812"), "{}", outcome.summary);
 }
@@ -82,8 +85,9 @@ fn a_stop_names_what_can_start_it_again() {
     let triggered = shown("active", "running", 812) + "TriggeredBy=nginx.socket\n";
     let stopped = shown("inactive", "dead", 0) + "TriggeredBy=nginx.socket\n";
     let commands = systemd(&[triggered, stopped], (0, ""), "");
-    let manager = manager(Init::Systemd, Path::new("/"), &commands).unwrap();
-    let outcome = change(manager.as_ref(), &ServiceName::parse("nginx").unwrap(), Action::Stop).unwrap();
+    let manager = manager(&Machine::below(Path::new("/"), Init::Systemd), &commands).unwrap();
+    let outcome =
+        change(&Machine::here(), manager.as_ref(), &ServiceName::parse("nginx").unwrap(), Action::Stop).unwrap();
     assert_eq!(outcome.summary, "nginx stopped, pid 812 is gone; nginx.socket can start it again");
 }
 
@@ -114,13 +118,13 @@ fn the_init_systems_plumbing_is_not_noteworthy() {
     }
     let running = "dbus.service loaded active running D-Bus\n\u{25cf} php8.2-fpm.service loaded active running PHP\n";
     let commands = Scripted::new(move |_| (0, running.to_owned()));
-    let manager = manager(Init::Systemd, root.path(), &commands).unwrap();
+    let manager = manager(&Machine::below(root.path(), Init::Systemd), &commands).unwrap();
     assert_eq!(noteworthy(manager.as_ref()).unwrap(), ["cron", "php8.2-fpm"]);
 }
 
 #[test]
 fn an_init_system_that_is_not_known_is_named() {
     let commands = Scripted::new(|_| (0, String::new()));
-    let error = manager(Init::Sysvinit, Path::new("/"), &commands).err().unwrap();
+    let error = manager(&Machine::below(Path::new("/"), Init::Sysvinit), &commands).err().unwrap();
     assert!(error.to_string().contains("sysvinit"));
 }

@@ -3,12 +3,12 @@
 use super::percent;
 use crate::{
     host::{
-        Task, proc,
+        Machine, Task,
+        machine::Filesystem,
         text::{amount, clean},
     },
     model::Outcome,
 };
-use rustix::fs::{StatVfsMountFlags, statvfs};
 use serde::Serialize;
 use serde_json::json;
 use std::{
@@ -56,18 +56,19 @@ struct Mount {
 }
 
 /// Filesystems and the largest directories.
-pub fn disk(path: Option<&str>, task: &Task) -> Outcome {
+pub fn disk(path: Option<&str>, machine: &Machine, task: &Task) -> Outcome {
     let top = PathBuf::from(path.unwrap_or("/"));
     let shown = clean(&top.to_string_lossy());
     if !top.is_absolute() || top.components().any(|part| part == Component::ParentDir) {
         return Outcome::rejected(format!("`{shown}` is no absolute path"));
     }
-    let Some(at) = usage(&top) else {
+    // The path may be a link; what is below it is not followed.
+    let real = fs::canonicalize(machine.path(&top)).ok().filter(|real| real.starts_with(machine.root()));
+    let (Some(at), Some(real)) = (usage(machine, &top), real) else {
         return Outcome::failure(format!("there is no {shown} here, or it can't be looked at"));
     };
-    let mut walk = Walk::new(task);
-    // The path may be a link; what is below it is not followed.
-    walk.walk(&fs::canonicalize(&top).unwrap_or(top), 0);
+    let mut walk = Walk::new(machine, task);
+    walk.walk(&real, 0);
     let directories = walk.largest();
     let largest: Vec<String> =
         directories.iter().skip(1).take(3).map(|(path, bytes)| format!("{path} {}", amount(*bytes))).collect();
@@ -80,35 +81,40 @@ pub fn disk(path: Option<&str>, task: &Task) -> Outcome {
     }
     let directories: Vec<_> = directories.iter().map(|(path, bytes)| json!({ "path": path, "bytes": bytes })).collect();
     Outcome::success(summary).with_data(json!({
-        "filesystems": filesystems(&proc::text("/proc/self/mounts")),
+        "filesystems": filesystems(machine),
         "path": shown, "usage": at, "directories": directories, "complete": walk.complete,
     }))
 }
 
 /// How full the filesystem is that a path is on.
-pub fn usage(path: &Path) -> Option<Usage> {
-    let found = statvfs(path).ok()?;
-    let (total, free) = (found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize);
-    let used = total.saturating_sub(found.f_bfree * found.f_frsize);
-    Some(Usage {
-        total,
-        used,
-        free,
-        percent: percent(used, used + free),
-        inodes_percent: percent(found.f_files.saturating_sub(found.f_ffree), found.f_files),
-        read_only: found.f_flag.contains(StatVfsMountFlags::RDONLY),
-    })
+pub fn usage(machine: &Machine, path: &Path) -> Option<Usage> {
+    machine.system().filesystem(path).as_ref().map(Usage::of)
 }
 
-fn filesystems(mounts: &str) -> Vec<serde_json::Value> {
+impl Usage {
+    fn of(found: &Filesystem) -> Self {
+        Self {
+            total: found.total,
+            used: found.used,
+            free: found.free,
+            percent: percent(found.used, found.used + found.free),
+            inodes_percent: percent(found.inodes_used, found.inodes),
+            read_only: found.read_only,
+        }
+    }
+}
+
+fn filesystems(machine: &Machine) -> Vec<serde_json::Value> {
     let mut seen = HashMap::new();
-    for mount in parse(mounts) {
+    for mount in parse(&machine.text("/proc/self/mounts")) {
         // Bind mounts show the same filesystem again and again; its first place is its own.
         let remote = REMOTE.contains(&mount.kind.as_str());
-        let usage = if remote { None } else { usage(&mount.at).filter(|usage| usage.total > 0) };
+        let found = if remote { None } else { machine.system().filesystem(&mount.at) };
+        let found = found.filter(|found| found.total > 0);
         let order = seen.len();
-        if remote || usage.is_some() {
-            let device = if remote { None } else { fs::metadata(&mount.at).map(|meta| meta.dev()).ok() };
+        if remote || found.is_some() {
+            let device = found.as_ref().and_then(|found| found.device);
+            let usage = found.as_ref().map(Usage::of);
             let key = device.map_or_else(|| mount.at.display().to_string(), |device| device.to_string());
             seen.entry(key).or_insert_with(|| (order, json!({
                 "source": clean(&mount.source), "path": clean(&mount.at.to_string_lossy()), "type": mount.kind, "usage": usage,
@@ -140,6 +146,7 @@ fn unescape(text: &str) -> String {
 
 /// Adds up what is allocated, on one filesystem, for as long as the task allows.
 struct Walk<'a> {
+    machine: &'a Machine,
     task: &'a Task<'a>,
     began: Instant,
     device: Option<u64>,
@@ -148,8 +155,8 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(task: &'a Task<'a>) -> Self {
-        Self { task, began: Instant::now(), device: None, sizes: HashMap::new(), complete: true }
+    fn new(machine: &'a Machine, task: &'a Task<'a>) -> Self {
+        Self { machine, task, began: Instant::now(), device: None, sizes: HashMap::new(), complete: true }
     }
 
     fn over(&self) -> bool {
@@ -161,7 +168,7 @@ impl<'a> Walk<'a> {
         if *self.device.get_or_insert(meta.dev()) != meta.dev() || !meta.is_dir() {
             return 0;
         }
-        let mut bytes = meta.blocks() * 512;
+        let mut bytes = self.machine.system().allocated(&meta);
         let Ok(entries) = fs::read_dir(directory) else {
             self.complete = false;
             return bytes;
@@ -173,7 +180,7 @@ impl<'a> Walk<'a> {
             }
             match entry.metadata() {
                 Ok(meta) if meta.is_dir() => bytes += self.walk(&entry.path(), depth + 1),
-                Ok(meta) => bytes += meta.blocks() * 512,
+                Ok(meta) => bytes += self.machine.system().allocated(&meta),
                 Err(_) => {}
             }
         }
@@ -186,7 +193,8 @@ impl<'a> Walk<'a> {
     fn largest(&self) -> Vec<(String, u64)> {
         let mut sizes: Vec<(&PathBuf, u64)> = self.sizes.iter().map(|(path, bytes)| (path, *bytes)).collect();
         sizes.sort_by(|one, other| other.1.cmp(&one.1).then(one.0.cmp(other.0)));
-        sizes.into_iter().take(NAMED).map(|(path, bytes)| (clean(&path.to_string_lossy()), bytes)).collect()
+        let shown = |path: &Path| clean(&self.machine.inside(path).to_string_lossy());
+        sizes.into_iter().take(NAMED).map(|(path, bytes)| (shown(path), bytes)).collect()
     }
 }
 
@@ -201,8 +209,8 @@ mod tests {
         fs::create_dir_all(root.path().join("small")).unwrap();
         fs::create_dir_all(root.path().join("large/er")).unwrap();
         files::write_atomic(&root.path().join("large/er/file"), &vec![1; 1 << 20], 0o600).unwrap();
-        let task = Task::default();
-        let mut walk = Walk::new(&task);
+        let (here, task) = (Machine::here(), Task::default());
+        let mut walk = Walk::new(&here, &task);
         assert!(walk.walk(root.path(), 0) >= 1 << 20);
         let largest = walk.largest();
         assert!(largest[0].0 == root.path().to_str().unwrap() && largest[1].0.ends_with("/large"), "{largest:?}");
@@ -213,9 +221,9 @@ mod tests {
     fn a_cancelled_walk_says_that_it_is_not_complete() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("x")).unwrap();
-        let task = Task::default();
+        let (here, task) = (Machine::here(), Task::default());
         task.cancel.fire();
-        let mut walk = Walk::new(&task);
+        let mut walk = Walk::new(&here, &task);
         walk.walk(root.path(), 0);
         assert!(!walk.complete);
     }
@@ -230,8 +238,8 @@ mod tests {
 
     #[test]
     fn paths_are_absolute() {
-        assert_eq!(disk(Some("etc"), &Task::default()).ending, Ending::Rejected);
-        assert_eq!(disk(Some("/etc/../root"), &Task::default()).ending, Ending::Rejected);
-        assert_eq!(disk(Some("/no/such/place"), &Task::default()).ending, Ending::Failed);
+        assert_eq!(disk(Some("etc"), &Machine::here(), &Task::default()).ending, Ending::Rejected);
+        assert_eq!(disk(Some("/etc/../root"), &Machine::here(), &Task::default()).ending, Ending::Rejected);
+        assert_eq!(disk(Some("/no/such/place"), &Machine::here(), &Task::default()).ending, Ending::Failed);
     }
 }

@@ -3,31 +3,30 @@
 
 use super::{INTERVAL, percent};
 use crate::{
-    host::{Task, proc, text::amount},
+    host::{Machine, Task, proc, text::amount},
     model::Outcome,
-    sys::clock,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, path::Path, thread};
+use std::collections::BTreeMap;
 
 /// Where a container finds its own control group (version 2).
 const GROUP: &str = "/sys/fs/cgroup";
 
 /// CPU, memory, swap, load, disk, network.
-pub fn metrics(task: &Task) -> Outcome {
-    let before = Sample::take();
+pub fn metrics(machine: &Machine, task: &Task) -> Outcome {
+    let cores = machine.system().cores();
+    let before = Sample::take(machine);
     if !task.pass(INTERVAL) {
         return Outcome { ending: crate::model::outcome::Ending::Cancelled, ..Outcome::success("cancelled") };
     }
-    let after = Sample::take();
-    let cpu = before.cpu_percent(&after);
-    let memory = Memory::of(&proc::text("/proc/meminfo"), &Group::read(Path::new(GROUP)));
-    let load = load(&proc::text("/proc/loadavg"));
-    let root = super::disk::usage(Path::new("/"));
+    let after = Sample::take(machine);
+    let cpu = before.cpu_percent(&after, cores);
+    let memory = Memory::of(&machine.text("/proc/meminfo"), &Group::read(machine));
+    let load = load(&machine.text("/proc/loadavg"));
+    let root = super::disk::usage(machine, "/".as_ref());
     let summary = format!(
-        "CPU {cpu} % of {} cores, memory {} % of {}, load {}, / {}",
-        cores(),
+        "CPU {cpu} % of {cores} cores, memory {} % of {}, load {}, / {}",
         percent(memory.used, memory.total),
         amount(memory.total),
         load.map_or_else(|| "unknown".to_owned(), |load| load[0].to_string()),
@@ -38,18 +37,13 @@ pub fn metrics(task: &Task) -> Outcome {
     );
     Outcome::success(summary).with_data(json!({
         "cpu_percent": cpu,
-        "cores": cores(),
+        "cores": cores,
         "load": load,
         "memory": memory,
         "disk": root,
         "network": before.network(&after),
         "interval_seconds": proc::seconds(after.at - before.at, 1_000_000),
     }))
-}
-
-/// Processors that this machine may use: affinity and the control group's quota counted.
-fn cores() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Counters at one moment.
@@ -65,19 +59,19 @@ struct Sample {
 }
 
 impl Sample {
-    fn take() -> Self {
+    fn take(machine: &Machine) -> Self {
         Self {
-            at: clock::monotonic_micros(),
-            times: proc::cpu_times(&proc::text("/proc/stat")),
-            group_usage: Group::read(Path::new(GROUP)).usage,
-            interfaces: interfaces(&proc::text("/proc/net/dev")),
+            at: machine.system().monotonic_micros(),
+            times: proc::cpu_times(&machine.text("/proc/stat")),
+            group_usage: Group::read(machine).usage,
+            interfaces: interfaces(&machine.text("/proc/net/dev")),
         }
     }
 
-    fn cpu_percent(&self, after: &Self) -> f64 {
+    fn cpu_percent(&self, after: &Self, cores: usize) -> f64 {
         let time = after.at.saturating_sub(self.at);
         if let (Some(before), Some(now)) = (self.group_usage, after.group_usage) {
-            return percent(now.saturating_sub(before), time * u64::try_from(cores()).unwrap_or(1)).min(100.0);
+            return percent(now.saturating_sub(before), time * u64::try_from(cores).unwrap_or(1)).min(100.0);
         }
         match (self.times, after.times) {
             (Some((busy, total)), Some((busy_now, total_now))) => {
@@ -113,17 +107,21 @@ struct Group {
 }
 
 impl Group {
-    fn read(directory: &Path) -> Self {
+    fn read(machine: &Machine) -> Self {
+        Self::parse(|file| machine.text(&format!("{GROUP}/{file}")))
+    }
+
+    fn parse(text: impl Fn(&str) -> String) -> Self {
         // The root group of a machine has no memory.max: that there is one shows a container's.
-        let limit = proc::text(directory.join("memory.max"));
+        let limit = text("memory.max");
         if limit.is_empty() {
             return Self::default();
         }
-        let stat = proc::text(directory.join("memory.stat"));
+        let stat = text("memory.stat");
         let cache = proc::table(&stat).get("inactive_file").copied().unwrap_or_default();
-        let current = proc::text(directory.join("memory.current")).trim().parse::<u64>().ok();
+        let current = text("memory.current").trim().parse::<u64>().ok();
         Self {
-            usage: proc::table(&proc::text(directory.join("cpu.stat"))).get("usage_usec").copied(),
+            usage: proc::table(&text("cpu.stat")).get("usage_usec").copied(),
             memory: current.map(|current| current.saturating_sub(cache)),
             memory_limit: limit.trim().parse().ok(),
         }
@@ -178,7 +176,6 @@ fn interfaces(dev: &str) -> BTreeMap<String, (u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::files;
 
     const MEMINFO: &str = "MemTotal:        4096 kB\nMemFree:          100 kB\nMemAvailable:    1024 kB\n\
         SwapTotal:       1000 kB\nSwapFree:         400 kB\n";
@@ -197,18 +194,15 @@ mod tests {
 
     #[test]
     fn a_control_group_reads_without_its_cache() {
-        let group = tempfile::tempdir().unwrap();
-        assert_eq!(Group::read(group.path()), Group::default());
-        for (name, text) in [
-            ("memory.max", "max\n"),
-            ("memory.current", "5000\n"),
-            ("memory.stat", "anon 1\ninactive_file 2000\n"),
-            ("cpu.stat", "usage_usec 77\nuser_usec 1\n"),
-        ] {
-            files::write_atomic(&group.path().join(name), text.as_bytes(), 0o600).unwrap();
-        }
+        assert_eq!(Group::parse(|_| String::new()), Group::default());
+        let text = |name: &str| match name {
+            "memory.max" => "max\n",
+            "memory.current" => "5000\n",
+            "memory.stat" => "anon 1\ninactive_file 2000\n",
+            _ => "usage_usec 77\nuser_usec 1\n",
+        };
         let wanted = Group { usage: Some(77), memory: Some(3000), memory_limit: None };
-        assert_eq!(Group::read(group.path()), wanted);
+        assert_eq!(Group::parse(|name| text(name).to_owned()), wanted);
     }
 
     #[test]
@@ -220,7 +214,7 @@ mod tests {
 
     #[test]
     fn this_machine_answers() {
-        let outcome = metrics(&Task::default());
+        let outcome = metrics(&Machine::here(), &Task::default());
         assert!(outcome.succeeded());
         assert!(outcome.data["memory"]["total"].as_u64().unwrap() > 0);
         assert!((0.0..=100.0).contains(&outcome.data["cpu_percent"].as_f64().unwrap()));

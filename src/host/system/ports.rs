@@ -1,14 +1,13 @@
 //! `system.ports`: listening sockets and the processes that hold them.
 
 use crate::{
-    host::{Task, proc, text::clean},
+    host::{Machine, text::clean},
     model::Outcome,
 };
 use serde::Serialize;
 use serde_json::json;
 use std::{
     collections::HashMap,
-    fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -27,7 +26,7 @@ struct Socket {
 }
 
 /// Listening sockets and who owns them.
-pub fn ports(_task: &Task) -> Outcome {
+pub fn ports(machine: &Machine) -> Outcome {
     let mut sockets = Vec::new();
     for (file, protocol, state) in [
         ("tcp", "tcp", LISTENING.0),
@@ -35,13 +34,13 @@ pub fn ports(_task: &Task) -> Outcome {
         ("udp", "udp", LISTENING.1),
         ("udp6", "udp", LISTENING.1),
     ] {
-        sockets.extend(parse(&proc::text(format!("/proc/net/{file}")), protocol, state));
+        sockets.extend(parse(&machine.text(&format!("/proc/net/{file}")), protocol, state));
     }
-    let owners = owners();
+    let owners = owners(machine);
     for socket in &mut sockets {
         if let Some(pid) = owners.get(&socket.inode) {
             socket.pid = Some(*pid);
-            socket.process = clean(&proc::text(format!("/proc/{pid}/comm")));
+            socket.process = clean(&machine.text(&format!("/proc/{pid}/comm")));
         }
     }
     sockets.sort();
@@ -98,17 +97,13 @@ fn ip(hex: &str) -> Option<IpAddr> {
 }
 
 /// The processes that hold sockets, by the sockets' inodes; those of others are seen only as root.
-fn owners() -> HashMap<u64, u32> {
+fn owners(machine: &Machine) -> HashMap<u64, u32> {
     let mut owners = HashMap::new();
-    for pid in proc::pids() {
-        for entry in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
-            let link = fs::read_link(entry.path()).unwrap_or_default();
-            let inode = link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
-            if let Some(inode) = inode {
-                // The parent has the lower number and is the one that people know.
-                let owner = owners.entry(inode).or_insert(pid);
-                *owner = pid.min(*owner);
-            }
+    for pid in machine.system().pids() {
+        for inode in machine.system().sockets(pid) {
+            // The parent has the lower number and is the one that people know.
+            let owner = owners.entry(inode).or_insert(pid);
+            *owner = pid.min(*owner);
         }
     }
     owners
@@ -140,7 +135,7 @@ mod tests {
     fn a_socket_of_this_process_is_found() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let outcome = ports(&Task::default());
+        let outcome = ports(&Machine::here());
         let sockets = outcome.data["sockets"].as_array().unwrap();
         let own = sockets.iter().find(|socket| socket["port"] == port).unwrap();
         assert_eq!(own["pid"], std::process::id());

@@ -3,15 +3,14 @@
 use super::{INTERVAL, percent};
 use crate::{
     host::{
-        Task, proc,
+        Machine, Task, proc,
         text::{amount, clean},
     },
     model::{Outcome, outcome::Ending, values::SortBy},
-    sys::clock,
 };
 use serde::Serialize;
 use serde_json::json;
-use std::{collections::HashMap, fs, os::unix::fs::MetadataExt as _};
+use std::collections::HashMap;
 
 /// Processes unless told otherwise.
 const DEFAULT_LIMIT: u64 = 15;
@@ -32,14 +31,15 @@ struct Process {
 }
 
 /// The busiest processes.
-pub fn processes(sort: Option<SortBy>, limit: Option<u64>, task: &Task) -> Outcome {
+pub fn processes(sort: Option<SortBy>, limit: Option<u64>, machine: &Machine, task: &Task) -> Outcome {
     let sort = sort.unwrap_or(SortBy::Cpu);
     let limit = usize::try_from(limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MOST)).unwrap_or(1);
-    let (before, began) = (stats(), clock::monotonic_micros());
+    let now = || machine.system().monotonic_micros();
+    let (before, began) = (stats(machine), now());
     if !task.pass(INTERVAL) {
         return Outcome { ending: Ending::Cancelled, ..Outcome::success("cancelled") };
     }
-    let (after, micros) = (stats(), clock::monotonic_micros().saturating_sub(began));
+    let (after, micros) = (stats(machine), now().saturating_sub(began));
     let total = after.len();
     let interval_ticks = micros * proc::ticks() / 1_000_000;
     let mut ranked: Vec<(u64, u32, proc::Stat)> = after
@@ -53,12 +53,12 @@ pub fn processes(sort: Option<SortBy>, limit: Option<u64>, task: &Task) -> Outco
         SortBy::Cpu => ranked.sort_by_key(|(cpu, pid, stat)| (std::cmp::Reverse((*cpu, stat.resident)), *pid)),
         SortBy::Memory => ranked.sort_by_key(|(_, pid, stat)| (std::cmp::Reverse(stat.resident), *pid)),
     }
-    let passwd = proc::text("/etc/passwd");
+    let passwd = machine.text("/etc/passwd");
     let users = proc::users(&passwd);
     let processes: Vec<Process> = ranked
         .into_iter()
         .take(limit)
-        .map(|(cpu, pid, stat)| process(pid, &stat, percent(cpu, interval_ticks), &users))
+        .map(|(cpu, pid, stat)| process(machine, pid, &stat, percent(cpu, interval_ticks), &users))
         .collect();
     let first = processes.first().map_or_else(String::new, |process| match sort {
         SortBy::Cpu => {
@@ -71,15 +71,15 @@ pub fn processes(sort: Option<SortBy>, limit: Option<u64>, task: &Task) -> Outco
     Outcome::success(format!("{total} processes{first}")).with_data(json!({ "total": total, "processes": processes }))
 }
 
-fn stats() -> HashMap<u32, proc::Stat> {
-    let stat = |pid| Some((pid, proc::Stat::parse(&proc::text(format!("/proc/{pid}/stat")))?));
-    proc::pids().into_iter().filter_map(stat).collect()
+fn stats(machine: &Machine) -> HashMap<u32, proc::Stat> {
+    let stat = |pid| Some((pid, proc::Stat::parse(&machine.text(&format!("/proc/{pid}/stat")))?));
+    machine.system().pids().into_iter().filter_map(stat).collect()
 }
 
-fn process(pid: u32, stat: &proc::Stat, cpu_percent: f64, users: &HashMap<u32, &str>) -> Process {
-    let uid = fs::metadata(format!("/proc/{pid}")).map(|meta| meta.uid()).ok();
-    let command = proc::text(format!("/proc/{pid}/cmdline")).replace('\0', " ");
-    let age = clock::boot_micros() / 1_000_000;
+fn process(machine: &Machine, pid: u32, stat: &proc::Stat, cpu_percent: f64, users: &HashMap<u32, &str>) -> Process {
+    let uid = proc::user(&machine.text(&format!("/proc/{pid}/status")));
+    let command = machine.text(&format!("/proc/{pid}/cmdline")).replace('\0', " ");
+    let age = machine.system().boot_micros() / 1_000_000;
     Process {
         pid,
         name: clean(&stat.name),
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn this_process_is_among_the_largest_or_the_list_is_full() {
-        let outcome = processes(Some(SortBy::Memory), Some(MOST), &Task::default());
+        let outcome = processes(Some(SortBy::Memory), Some(MOST), &Machine::here(), &Task::default());
         assert!(outcome.succeeded());
         let list = outcome.data["processes"].as_array().unwrap();
         let own = list.iter().any(|process| process["pid"] == std::process::id());
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn the_limit_holds() {
-        let outcome = processes(None, Some(1), &Task::default());
+        let outcome = processes(None, Some(1), &Machine::here(), &Task::default());
         assert_eq!(outcome.data["processes"].as_array().unwrap().len(), 1);
     }
 }

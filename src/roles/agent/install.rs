@@ -13,7 +13,7 @@ use crate::{
         runtime::LinkError,
         wire::{AgentRole, JoinRequest},
     },
-    model::{Exit, Failure, Target, outcome::chain, target::is_name},
+    model::{Exit, Failure, Target, outcome::chain, target::is_name, version::version},
     roles::membership::{Home, Settings, Standing},
     sys::{clock, http::HttpError},
 };
@@ -157,7 +157,7 @@ fn make(home: &Home, mut pointer: Pointer, options: &InstallOptions, fresh: bool
         let installed = Installed {
             agent_id: key.public().agent_id(),
             public_key: key.public().into(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: version().to_owned(),
             init: service.init.as_str().to_owned(),
         };
         return Ok(Made::Installed(installed, service.service));
@@ -197,7 +197,7 @@ fn join(home: &Home, token: String) -> Result<(), Failure> {
         public_key: home.key()?.public(),
         role: home.role,
         target,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: version().to_owned(),
         token: Some(token),
         attestation: None,
     };

@@ -3,13 +3,15 @@
 mod install;
 mod once;
 mod probe;
+mod update;
 mod worker;
 
 pub use install::{
     InstallOptions, Made, connected, install, install_as, pointer_of, set_up_as, tell, uninstall, uninstall_as,
 };
-pub use once::once;
-pub use probe::probe;
+pub use once::{once, once_on};
+pub use probe::{look, probe};
+pub use update::{Updates, guard, trial, trial_of};
 pub use worker::HostWorker;
 
 use super::{logging, membership::Home};

@@ -3,7 +3,7 @@
 
 use crate::{
     guest::answers::OnceLine,
-    host::{self, Task},
+    host::{self, Machine, Task},
     model::{Failure, Op, outcome::Report},
     sys::cancel::Cancel,
 };
@@ -40,28 +40,37 @@ pub fn once() -> Result<(), Failure> {
         .take(LIMIT)
         .read_to_string(&mut text)
         .map_err(|error| Failure::of("reading standard input", &error))?;
-    let request: Request = serde_json::from_str(&text)
+    once_on(&text, &Machine::here(), &|line| {
+        // Whoever reads may be gone; there is nobody else to tell.
+        writeln!(std::io::stdout().lock(), "{line}").ok();
+    })
+}
+
+/// The same on any machine: `say` is given the lines.
+pub fn once_on(text: &str, machine: &Machine, say: &(dyn Fn(&str) + Sync)) -> Result<(), Failure> {
+    let request: Request = serde_json::from_str(text)
         .map_err(|error| Failure::usage(format!("standard input is no operation: {error}")))?;
     let op = Op::from_parts(&request.op, request.args).map_err(|error| Failure::usage(error.to_string()))?;
-    let task = Task { report: &Lines, cancel: Cancel::new(), timeout: Duration::from_secs(request.timeout) };
-    say(&OnceLine::Outcome(host::perform(&op, &task)));
+    let lines = Lines(say);
+    let task = Task { report: &lines, cancel: Cancel::new(), timeout: Duration::from_secs(request.timeout) };
+    lines.say(&OnceLine::Outcome(host::perform(&op, machine, &task)));
     Ok(())
 }
 
-struct Lines;
+struct Lines<'a>(&'a (dyn Fn(&str) + Sync));
 
-impl Report for Lines {
-    fn progress(&self, line: &str) {
-        say(&OnceLine::Progress(line.to_owned()));
-    }
-
-    fn output(&self, bytes: &[u8]) {
-        say(&OnceLine::Output(String::from_utf8_lossy(bytes).into_owned()));
+impl Lines<'_> {
+    fn say(&self, line: &OnceLine) {
+        (self.0)(&serde_json::to_string(line).expect("a line is made of strings and numbers"));
     }
 }
 
-fn say(line: &OnceLine) {
-    let text = serde_json::to_string(line).expect("a line is made of strings and numbers");
-    // Whoever reads may be gone; there is nobody else to tell.
-    writeln!(std::io::stdout().lock(), "{text}").ok();
+impl Report for Lines<'_> {
+    fn progress(&self, line: &str) {
+        self.say(&OnceLine::Progress(line.to_owned()));
+    }
+
+    fn output(&self, bytes: &[u8]) {
+        self.say(&OnceLine::Output(String::from_utf8_lossy(bytes).into_owned()));
+    }
 }

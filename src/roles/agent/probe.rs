@@ -2,8 +2,8 @@
 
 use crate::{
     guest::answers::HubReach,
-    host,
-    model::{Failure, facts::Facts},
+    host::{self, Machine},
+    model::{Failure, facts::Facts, version::version},
 };
 use serde::Serialize;
 use std::{
@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What was found.
 #[derive(Debug, Serialize)]
-struct Found {
+pub struct Found {
     version: &'static str,
     facts: Facts,
     hubs: Vec<HubReach>,
@@ -24,11 +24,7 @@ struct Found {
 
 /// `agent probe [--hub HOST:PORT]... [--json]`.
 pub fn probe(hubs: &[String], json: bool) -> Result<(), Failure> {
-    let found = Found {
-        version: env!("CARGO_PKG_VERSION"),
-        facts: host::facts(),
-        hubs: hubs.iter().map(|address| reach(address)).collect(),
-    };
+    let found = look(&Machine::here(), hubs);
     if json {
         let text = serde_json::to_string(&found).map_err(|error| Failure::of("printing", &error))?;
         println!("{text}");
@@ -43,6 +39,11 @@ pub fn probe(hubs: &[String], json: bool) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Looks at a machine, and tries these addresses.
+pub fn look(machine: &Machine, hubs: &[String]) -> Found {
+    Found { version: version(), facts: host::facts(machine), hubs: hubs.iter().map(|address| reach(address)).collect() }
 }
 
 fn reach(address: &str) -> HubReach {

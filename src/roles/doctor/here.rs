@@ -11,7 +11,7 @@ use crate::{
     },
     link::{OFFLINE_AFTER, wire::AgentRole},
     model::outcome::chain,
-    roles::{hub, membership::Home, version::THIS},
+    roles::{hub, membership::Home, version::this},
     store::{self, StoreError},
     sys::{clock, env},
 };
@@ -33,9 +33,10 @@ const LOW: u64 = 512 << 20;
 
 /// Which remotectl this is.
 pub fn version(_: &World) -> Vec<Verdict> {
+    let this = this();
     vec![Verdict::good(format!(
         "remotectl {}, commit {}, {}, protocol {}",
-        THIS.version, THIS.commit, THIS.target, THIS.protocol
+        this.version, this.commit, this.target, this.protocol
     ))]
 }
 

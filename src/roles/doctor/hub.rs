@@ -3,7 +3,7 @@
 use super::{ANSWER, Answer, Verdict, World};
 use crate::{
     link::join::server_name,
-    roles::{client::login::Login, version::THIS},
+    roles::{client::login::Login, version::this},
     sys::{
         clock::{self, Clock},
         http::{Endpoint, Http, HttpError},
@@ -102,15 +102,15 @@ pub fn clock(world: &World) -> Vec<Verdict> {
 pub fn versions(world: &World) -> Vec<Verdict> {
     answered(world, |answer| {
         let info = &answer.info;
-        if info.protocol != THIS.protocol {
+        if info.protocol != this().protocol {
             return Verdict::failed(
-                format!("the hub speaks protocol {}, this remotectl {}", info.protocol, THIS.protocol),
+                format!("the hub speaks protocol {}, this remotectl {}", info.protocol, this().protocol),
                 "bring the older one up to date: `remotectl version` here and there",
             );
         }
-        if info.version != THIS.version {
+        if info.version != this().version {
             return Verdict::warning(
-                format!("the hub is remotectl {}, this is {}", info.version, THIS.version),
+                format!("the hub is remotectl {}, this is {}", info.version, this().version),
                 "bring the older one up to date",
             );
         }
@@ -125,7 +125,7 @@ pub fn versions(world: &World) -> Vec<Verdict> {
                     return Verdict::good(format!("hub, client and agents are remotectl {}", info.version));
                 }
                 let found = format!("the hub is remotectl {}; others: {}", info.version, named(&others));
-                Verdict::warning(found, "`remotectl agents` lists them with their versions")
+                Verdict::warning(found, "`remotectl update SELECTOR` brings them to the hub's")
             }
             Some(Err(failure)) => Verdict::from(&failure),
             None => Verdict::skipped("the hub does not answer"),

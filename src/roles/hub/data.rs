@@ -13,10 +13,15 @@ use crate::{
     },
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// What a data directory holds.
 pub struct Data {
+    /// Where it is.
+    pub directory: PathBuf,
     /// The hub's id.
     pub hub: String,
     /// Rises with each restore.
@@ -73,7 +78,7 @@ impl Data {
         let store = Store::open(&directory.join("hub.db")).map_err(|error| not_opened(&error))?;
         let epoch = store.meta("epoch").map_err(|error| not_opened(&error))?;
         let epoch = epoch.and_then(|text| text.parse().ok()).unwrap_or(1);
-        Ok(Self { hub, epoch, authority, key: Arc::new(key), store })
+        Ok(Self { directory: directory.to_owned(), hub, epoch, authority, key: Arc::new(key), store })
     }
 
     /// SHA-256 of the CA's certificate.

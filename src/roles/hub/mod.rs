@@ -1,39 +1,23 @@
 //! The hub: its data directory, its identity, serving.
 
+mod artifacts;
 mod data;
+mod serving;
+
+pub use artifacts::{add_artifact, list_artifacts, remove_artifact};
+pub use data::Data;
+pub use serving::{Hosting, Hub};
 
 use super::{config, logging};
 use crate::{
-    api::{self, server::Server},
-    engine::{Engine, Identity, Parts},
-    host::{
-        self,
-        install::{self, Installed, Role, Service},
-    },
-    link::{PROTOCOL, join::Pointer},
-    llm::grammar::Grammar,
-    model::{Failure, Policy, messages::HubInfo, outcome::chain},
+    host::install::{self, Installed, Role, Service},
+    model::{Failure, Policy, outcome::chain},
     store::AgentRecord,
-    sys::{
-        env::Places,
-        files, limits,
-        tls::{self, TlsError},
-    },
+    sys::{env::Places, files, limits},
 };
-use data::Data;
 use serde::{Deserialize, Serialize};
-use std::{
-    io::ErrorKind,
-    net::{IpAddr, SocketAddr, TcpListener},
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
-use tokio::{
-    net::UnixListener,
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use std::{io::ErrorKind, net::TcpListener, path::PathBuf};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Where a hub listens that was told nothing.
 const DEFAULT_LISTEN: &str = "0.0.0.0:8443";
@@ -302,7 +286,37 @@ pub fn serve(options: &HubOptions) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::of("starting the hub", &error))?;
-    runtime.block_on(run(settings, data, listeners))
+    runtime.block_on(async {
+        let hosting = Hosting {
+            data,
+            listeners,
+            advertise: settings.advertise,
+            socket: settings.socket,
+            policy: settings.policy,
+        };
+        let hub = Hub::start(hosting)?;
+        for address in &hub.listening {
+            tracing::info!(%address, hub = hub.pointer.hub, "the hub listens");
+        }
+        signalled().await;
+        tracing::info!("stopping");
+        hub.stop().await?;
+        tracing::info!("the hub has stopped");
+        Ok(())
+    })
+}
+
+/// Waits for SIGTERM or SIGINT.
+async fn signalled() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals can't be handled: only SIGKILL will stop this hub");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
 }
 
 /// A hub that is made by serving has nobody before a terminal: the recovery key goes to a file for root.
@@ -313,74 +327,8 @@ fn recovery_note(settings: &Settings, recovery: &str) -> Result<PathBuf, Failure
     Ok(path)
 }
 
-async fn run(settings: Settings, data: Data, listeners: Vec<TcpListener>) -> Result<(), Failure> {
-    let bound: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-    let addresses = if settings.advertise.is_empty() { advertised(&bound) } else { settings.advertise.clone() };
-    let tls = identity(&data, &addresses).map_err(|error| Failure::of("making the hub's certificate", &error))?;
-    let pointer = Pointer {
-        addresses: addresses.clone(),
-        hub: data.hub.clone(),
-        fingerprint: data.fingerprint()?,
-        key: data.key.public(),
-        token: None,
-    };
-    let info = HubInfo {
-        id: data.hub.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        protocol: PROTOCOL,
-        fingerprint: pointer.fingerprint.clone(),
-        addresses,
-        time: 0,
-    };
-    let engine = Engine::new(Parts {
-        store: data.store,
-        identity: Identity { pointer, epoch: data.epoch, key: data.key },
-        planner: Box::new(Grammar),
-        policy: settings.policy,
-        output: settings.data.join("output"),
-    })
-    .map_err(|error| Failure::of("waking the hub", &error))?;
-    let context = api::Context {
-        engine: Arc::clone(&engine),
-        info: Arc::new(info),
-        artifacts: Arc::new(settings.data.join("artifacts")),
-    };
-    let config =
-        tls::server_config(&tls, &["h2", "http/1.1"]).map_err(|error| Failure::of("setting up TLS", &error))?;
-    let tcp = listeners
-        .into_iter()
-        .map(|listener| Ok((tokio::net::TcpListener::from_std(listener)?, Arc::clone(&config))))
-        .collect::<std::io::Result<Vec<_>>>()
-        .map_err(|error| Failure::of("listening", &error))?;
-    let unix = socket(&settings.socket)?;
-    for address in &bound {
-        tracing::info!(%address, hub = data.hub, "the hub listens");
-    }
-    let resumed = engine.resume().map_err(|error| Failure::of("resuming plans", &error))?;
-    tracing::debug!(resumed, "plans go on");
-    let (stop, stopping) = watch::channel(false);
-    tokio::spawn(stop_on_signal(engine, stop));
-    Server::new(api::router(&context)).serve(tcp, Some(unix), stopping).await;
-    files::remove(&settings.socket).map_err(|error| Failure::of("stopping", &error))?;
-    tracing::info!("the hub has stopped");
-    Ok(())
-}
-
-async fn stop_on_signal(engine: Arc<Engine>, stop: watch::Sender<bool>) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return tracing::error!("signals can't be handled: only SIGKILL will stop this hub");
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!("stopping");
-    engine.stop();
-    stop.send_replace(true);
-}
-
-fn bind(address: &str) -> Result<TcpListener, Failure> {
+/// Binds to `ADDRESS:PORT`; port 0 is any that is free.
+pub fn bind(address: &str) -> Result<TcpListener, Failure> {
     let failed = |error: std::io::Error| {
         let failure = Failure::of(&format!("listening on {address}"), &error);
         match error.kind() {
@@ -399,46 +347,4 @@ fn bind(address: &str) -> Result<TcpListener, Failure> {
 
 fn port_of(address: &str) -> &str {
     address.rsplit_once(':').map_or(address, |(_, port)| port)
-}
-
-/// The socket for the local root. One that is left over from a hub that was killed is taken over; a living one is not.
-fn socket(path: &Path) -> Result<UnixListener, Failure> {
-    let failed = |error: &dyn std::error::Error| Failure::of(&format!("listening on {}", path.display()), error);
-    if let Some(directory) = path.parent() {
-        files::create_directory(directory, 0o755).map_err(|error| failed(&error))?;
-    }
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        return Err(
-            Failure::new(format!("another hub listens on {}", path.display())).help("systemctl status remotectl-hub")
-        );
-    }
-    files::remove(path).map_err(|error| failed(&error))?;
-    let listener = UnixListener::bind(path).map_err(|error| failed(&error))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(|error| failed(&error))?;
-    Ok(listener)
-}
-
-/// What join strings name when nobody has said: the addresses that it listens on, every one of the machine's where it
-/// listens on all.
-fn advertised(bound: &[SocketAddr]) -> Vec<String> {
-    let mut all = Vec::new();
-    for address in bound {
-        if address.ip().is_unspecified() {
-            let own = host::facts::addresses().into_iter().filter_map(|text| text.parse::<IpAddr>().ok());
-            all.extend(own.map(|ip| SocketAddr::new(ip, address.port()).to_string()));
-        } else {
-            all.push(address.to_string());
-        }
-    }
-    all
-}
-
-/// A certificate for the hub's fixed name, and for its addresses, by which browsers know it.
-fn identity(data: &Data, addresses: &[String]) -> Result<tls::Identity, TlsError> {
-    let mut names = vec![crate::link::join::server_name(&data.hub), "localhost".to_owned()];
-    let hosts = addresses.iter().filter_map(|address| address.rsplit_once(':')).map(|(host, _)| host);
-    names.extend(hosts.map(|host| host.trim_matches(['[', ']']).to_owned()));
-    names.sort();
-    names.dedup();
-    data.authority.sign(&data::authority_name(&data.hub), &names)
 }

@@ -1,0 +1,1 @@
+//! Real host operations in simulated guests of each family.
