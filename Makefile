@@ -20,6 +20,7 @@ BENCH_EXE ?= $(LAB_EXE)
 QUICK := \
 	catalogue \
 	cli \
+	demo \
 	face \
 	floors \
 	hostile \
@@ -29,7 +30,7 @@ QUICK := \
 	simulator \
 	update
 
-.PHONY: help check test lab bench dist dist-check static demo fmt
+.PHONY: help check test lab bench dist static demo docs cast fmt
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -72,9 +73,16 @@ dist: ## what is shipped, in dist/: static, small, checked; for x86_64 and, wher
 dist-check: dist ## builds the commit again elsewhere: the same bytes
 	scripts/reproducible
 
-demo: ## builds, and plans the mission's sentences over an example cluster
+demo: ## builds, and carries five sentences of the mission out on a simulated cluster
 	$(CARGO) build --locked --bin remotectl
 	scripts/demo $(TARGET_DIR)/debug/remotectl
+
+docs: ## docs/operations.md, from the catalogue
+	REMOTECTL_WRITE_DOCS=1 $(CARGO) test --locked --test face page_of_operations
+
+cast: ## docs/terminal.svg, from what the program prints
+	$(CARGO) build --locked --bin remotectl
+	scripts/cast $(TARGET_DIR)/debug/remotectl docs/terminal.svg
 
 fmt:
 	$(CARGO) fmt

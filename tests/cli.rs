@@ -116,7 +116,7 @@ fn without_a_hub_it_says_so() {
     -- err
     error: no hub is known here
       there is no login, and no local hub at ROOT/run/hub.sock
-    help: `remotectl login STRING`, with what `remotectl hub operator add NAME` prints on the hub's machine
+    help: `remotectl login STRING`, with what `remotectl hub operator add NAME` prints on the hub's machine; `remotectl demo` needs none
     ");
     let home = Home::new();
     fs::create_dir_all(home.0.path().join("run")).expect("a directory");

@@ -270,9 +270,9 @@ fn a_narrow_terminal_breaks_lines_between_words() {
 fn colour_is_for_terminals_that_have_it_and_people_who_want_it() {
     let plan =
         format!("plan --inventory '{}' restart the web server", project("tests/fixtures/homelab.json").display());
-    let Some(colourful) = on_terminal(120, &[("TERM", "xterm-256color")], &plan) else { return };
-    assert!(colourful.contains("\u{1b}[33mhigh: medium, +1 production\u{1b}[0m"), "{colourful:?}");
-    let plain: String = colourful.replace("\u{1b}[1m", "").replace("\u{1b}[33m", "").replace("\u{1b}[0m", "");
+    let Some(told) = on_terminal(120, &[("TERM", "xterm-256color")], &plan) else { return };
+    assert!(told.contains("\u{1b}[33mhigh: medium, +1 production\u{1b}[0m"), "{told:?}");
+    let plain: String = told.replace("\u{1b}[1m", "").replace("\u{1b}[33m", "").replace("\u{1b}[0m", "");
     for environment in [&[("TERM", "dumb")][..], &[], &[("TERM", "xterm"), ("NO_COLOR", "1")]] {
         assert_eq!(on_terminal(120, environment, &plan).as_deref(), Some(plain.as_str()), "{environment:?}");
     }
@@ -349,6 +349,46 @@ fn mistakes_are_told_with_the_next_step() {
 
 // Documents
 
+/// The words of a command as a document shows it, behind `remotectl`; a comment is none of them.
+fn words(line: &str) -> Vec<String> {
+    let line = line.split("  #").next().unwrap_or_default();
+    let line = line.split(" > ").next().unwrap_or_default();
+    let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
+    for letter in line.trim().chars() {
+        match letter {
+            '"' => quoted = !quoted,
+            ' ' if !quoted => words.push(std::mem::take(&mut word)),
+            other => word.push(other),
+        }
+    }
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[test]
+fn the_commands_in_the_documents_are_right() {
+    for document in ["README.md", "docs/security.md", "CONTRIBUTING.md"] {
+        let content = fs::read_to_string(project(document)).expect("it is there");
+        for line in content.lines() {
+            let Some(shown) = line.trim_start_matches("    ").trim_start_matches("./").strip_prefix("remotectl ")
+            else {
+                continue;
+            };
+            if line.starts_with("    ") {
+                let words = std::iter::once("remotectl".to_owned()).chain(words(shown));
+                let parsed = help::command(None).try_get_matches_from(words);
+                assert!(parsed.is_ok(), "{document}: {line}: {}", parsed.unwrap_err());
+            }
+        }
+        for quoted in content.split('`').skip(1).step_by(2).filter_map(|text| text.strip_prefix("remotectl ")) {
+            let name = quoted.split([' ', '\n']).next().unwrap_or_default();
+            let known = name.starts_with('-') || help::command(None).find_subcommand(name).is_some();
+            assert!(known, "{document}: `remotectl {quoted}`: there is no such command");
+        }
+    }
+}
+
 /// docs/operations.md, as the catalogue and what is built would have it.
 fn operations() -> String {
     let mut page = "# Operations\n\n\
@@ -356,7 +396,7 @@ fn operations() -> String {
         without language: `remotectl run OPERATION SELECTOR key=value`. This page is made from the catalogue \
         (`src/model/operations.toml`) by `tests/face.rs`, which fails where the two differ.\n\n\
         **Risk** is the base: a target tagged `production` raises it by one, five targets or more by another, and so does a \
-        node; what only reads stays `observe`. From `high` on a plan waits for a yes, `critical` for the target's name typed. \
+        node; what only reads stays `observe`. It rises no further than `high`. From `high` on a plan waits for a yes, `critical` for the target's name typed. \
         **Undo** is the operation that puts things back. An argument with ? may be left out. *Not yet* means: it is planned \
         and shown, and rejected in a plain sentence when carried out.\n"
         .to_owned();

@@ -68,7 +68,7 @@ impl Table {
     /// The width when every column is cut as far as it may be.
     fn least(&self, shown: &[(usize, usize)], gap: usize) -> usize {
         let cut = |(index, wide): &(usize, usize)| {
-            let legible = (wide * 2 / 3).min(LEGIBLE).max(LEAST).max(self.columns[*index].0.width());
+            let legible = (wide * 2 / 3).clamp(LEAST, LEGIBLE).max(self.columns[*index].0.width());
             (*index, legible.min(*wide))
         };
         total(&shown.iter().map(cut).collect::<Vec<_>>(), gap)

@@ -54,14 +54,18 @@ fn meant<'a>(command: &'a Command, words: &[OsString]) -> (String, &'a Command) 
 fn unknown_command(error: &clap::Error, typed: &str, words: &[OsString]) -> Failure {
     let wrong = texts(error, ContextKind::InvalidSubcommand).concat();
     let failure = Failure::usage(format!("there is no command `{typed} {wrong}`"));
+    let rest: Vec<_> = words.iter().skip(1).map(|word| word.to_string_lossy()).collect();
+    let rest = rest.join(" ");
+    if let Some(about) = rest.strip_prefix("help").filter(|about| about.is_empty() || about.starts_with(' ')) {
+        return failure.help(format!("`remotectl{about} --help`"));
+    }
     let similar = texts(error, ContextKind::SuggestedSubcommand);
     if let Some(similar) = similar.first() {
         return failure.help(format!("`{typed} {similar}`? `{typed} --help` lists the commands"));
     }
-    let sentence: Vec<_> = words.iter().skip(1).map(|word| word.to_string_lossy()).collect();
     // Several words without an option are a sentence.
-    if typed == "remotectl" && sentence.len() > 1 && !sentence.iter().any(|word| word.starts_with('-')) {
-        return failure.help(format!("`remotectl ask \"{}\"`, if that is to be done", sentence.join(" ")));
+    if typed == "remotectl" && rest.contains(' ') && !rest.contains(" -") {
+        return failure.help(format!("`remotectl ask \"{rest}\"`, if that is to be done"));
     }
     failure.help(format!("`{typed} --help` lists the commands"))
 }
@@ -105,5 +109,7 @@ mod tests {
         insta::assert_snapshot!(told(&["asc", "x"]));
         insta::assert_snapshot!(told(&["restart", "the", "web", "server"]));
         insta::assert_snapshot!(told(&["hub", "frob"]));
+        insta::assert_snapshot!(told(&["help", "ask"]));
+        insta::assert_snapshot!(told(&["is nginx up on ct 118"]));
     }
 }

@@ -9,8 +9,8 @@ use crate::{
 
 /// Whether somebody carries the operation of that name out.
 pub fn is_built(name: &str) -> bool {
-    // Deploying and removing are the pve-agent's own work, below none of the three.
-    matches!(name, "agent.deploy" | "agent.remove")
+    // Agents come, change and go by work of their own, below none of the three.
+    matches!(name, "agent.deploy" | "agent.update" | "agent.remove")
         || catalogue::spec(name).is_some_and(|spec| match spec.runs {
             Runs::Agent => host::can(name),
             Runs::Pve => proxmox::can(name),

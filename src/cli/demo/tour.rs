@@ -35,8 +35,14 @@ pub fn tour(demo: &Demo, width: Option<usize>) -> Vec<Line> {
 
 /// What can be typed.
 pub fn help(demo: &Demo, width: Option<usize>) -> Vec<Line> {
+    let indented = |text: &str| wrapped(text, width.map(|width| width.saturating_sub(2)));
+    let shown = |text: &str| indented(text).into_iter().map(|line| Line::from(format!("  {line}"))).collect::<Vec<_>>();
     let mut lines = vec![Line::new().and(Look::Bold, "Type a sentence, such as")];
-    lines.extend(sentences(demo.inventory()).into_iter().map(|sentence| Line::from(format!("  {sentence}"))));
+    lines.extend(sentences(demo.inventory()).iter().flat_map(|sentence| shown(sentence)));
+    if let Some(clue) = demo.clues().first() {
+        lines.push(Line::new().and(Look::Bold, "Something is wrong in this cluster. A place to look:"));
+        lines.extend(shown(clue));
+    }
     lines.push(Line::new());
     let text = "Or a command: guests, guests tag=web, nodes, agents, history, show PLAN; help shows this again. \
                 Ctrl-C, Ctrl-D or quit leaves.";
@@ -70,14 +76,17 @@ fn sentences(inventory: &Inventory) -> Vec<String> {
             name => format!("restart {} on {name}", web_service(guest).unwrap_or("ssh")),
         });
     }
-    if let Some(guest) = containers().find(|guest| guest.agent.is_none() && guest.os.id == "ubuntu") {
+    let bare = |guest: &&Guest| guest.agent.is_none();
+    if containers().filter(bare).any(|guest| guest.os.id == "ubuntu") {
         sentences.push("deploy the agent to all Ubuntu containers".to_owned());
-        sentences.push(format!("remove the agent from {}", guest.name));
-    } else if let Some(guest) = containers().find(|guest| guest.agent.is_none()) {
+    } else if let Some(guest) = containers().find(bare) {
         sentences.push(format!("deploy the agent to {}", guest.name));
     }
     if inventory.guests.iter().any(|guest| guest.kind == GuestKind::Vm && !guest.template) {
         sentences.push("check which VMs have agents installed".to_owned());
+    }
+    if with_agent().count() > 1 {
+        sentences.push("update all agents in containers to latest version".to_owned());
     }
     sentences
 }

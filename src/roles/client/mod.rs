@@ -46,7 +46,7 @@ fn nowhere() -> Failure {
     failure.help(if !env::is_root() && Path::new(SYSTEM_SOCKET).exists() {
         "the hub of this machine is for root: `sudo remotectl …`"
     } else {
-        "`remotectl login STRING`, with what `remotectl hub operator add NAME` prints on the hub's machine"
+        "`remotectl login STRING`, with what `remotectl hub operator add NAME` prints on the hub's machine; `remotectl demo` needs none"
     })
 }
 

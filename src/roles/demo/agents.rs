@@ -74,10 +74,12 @@ impl Agents {
         Ok(Arrival { target, arrival })
     }
 
-    /// Stops a target's agent; whether there was one.
-    pub fn stop(&self, target: &Target) -> bool {
+    /// Stops a target's agent, if it runs.
+    pub fn stop(&self, target: &Target) {
         let running = self.running().remove(target);
-        running.map(end).is_some()
+        if let Some(running) = running {
+            end(running);
+        }
     }
 
     /// Stops all of them.

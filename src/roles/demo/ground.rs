@@ -10,7 +10,7 @@ use crate::{
         random,
     },
 };
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, statvfs};
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
@@ -22,6 +22,8 @@ const PREFIX: &str = "remotectl-demo-";
 const LOCK: &str = "lock";
 /// A unix socket's path at most, in bytes.
 const SOCKET_PATH: usize = 107;
+/// What a demo may come to, artifact and guests' files and all, in bytes: 256 MiB.
+const ROOM: u64 = 256 << 20;
 /// How often a directory is tried to be taken away into which something may still be written.
 const TRIES: u32 = 5;
 
@@ -99,10 +101,14 @@ impl Drop for Ground {
 
 const HELP: &str = "TMPDIR=DIRECTORY remotectl demo, with one that this user may write";
 
-/// Where it may be, best first: where the user wants temporary files, in memory, on a disk.
+/// Where it may be, best first: where the user wants temporary files, in memory, on a disk. Where there is little room
+/// comes last.
 fn parents() -> Vec<PathBuf> {
     let wanted = env::text(env::TMPDIR).map(PathBuf::from);
-    wanted.into_iter().chain(["/dev/shm", "/tmp", "/var/tmp"].map(PathBuf::from)).collect()
+    let all = wanted.into_iter().chain(["/dev/shm", "/tmp", "/var/tmp"].map(PathBuf::from));
+    let roomy = |path: &PathBuf| statvfs(path).is_ok_and(|found| found.f_bavail * found.f_frsize >= ROOM);
+    let (roomy, cramped): (Vec<PathBuf>, Vec<PathBuf>) = all.partition(roomy);
+    roomy.into_iter().chain(cramped).collect()
 }
 
 /// Takes away what is left of demos that live no more. What can't be looked at is somebody else's.

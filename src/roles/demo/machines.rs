@@ -31,7 +31,6 @@ use crate::{
     sys::{env::Places, process},
 };
 use std::{
-    collections::BTreeMap,
     path::Path,
     sync::{Arc, Weak},
 };
@@ -62,9 +61,20 @@ impl Machines {
         self.world.backend()
     }
 
-    /// What is wrong in which guest.
-    pub fn problems(&self) -> BTreeMap<Vmid, Vec<Problem>> {
-        self.world.problems()
+    /// Sentences that lead to what is wrong in this cluster, the plainest first.
+    pub fn clues(&self) -> Vec<String> {
+        let inventory = self.world.inventory();
+        let planted = self.world.problems();
+        let having = |problem| {
+            let vmid = planted.iter().find(|(_, problems)| problems.contains(&problem)).map(|(vmid, _)| *vmid);
+            vmid.and_then(|vmid| inventory.guest(vmid))
+        };
+        let fpm = |guest: &&Guest| guest.services.iter().find(|service| service.ends_with("-fpm")).cloned();
+        let workers = having(Problem::OutOfWorkers)
+            .and_then(|guest| Some(format!("show the last warnings of {} on {}", fpm(&guest)?, guest.name)));
+        let disk = having(Problem::DiskNearlyFull).map(|guest| format!("how full is the disk of {}", guest.name));
+        let failed = having(Problem::FailedAtBoot).map(|guest| format!("which services failed on {}", guest.name));
+        [workers, disk, failed].into_iter().flatten().collect()
     }
 
     /// A node's pve-agent joins and starts.
@@ -145,7 +155,7 @@ impl Machines {
     /// What a guest's init system does, and what becomes of its processes.
     fn switched(&self, vmid: Vmid, power: Power) {
         let done = match power {
-            Power::Off => self.target(vmid).map(|target| drop(self.agents.stop(&target))),
+            Power::Off => self.target(vmid).map(|target| self.agents.stop(&target)),
             Power::On if self.world.agent_version(vmid).is_some() => self.start(vmid).map(drop),
             Power::On => Ok(()),
         };

@@ -16,9 +16,9 @@ pub use setting::inventory;
 
 use super::{client, hub, logging};
 use crate::{
-    model::{Failure, Inventory, Policy},
+    model::{Failure, Inventory, Policy, inventory::Guest},
     proxmox::Client,
-    sys::env,
+    sys::{env, limits},
 };
 use agents::Agents;
 use cluster::Proxmox;
@@ -27,26 +27,31 @@ use ground::Ground;
 use machines::Machines;
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 use tokio::{
-    runtime::{Builder, Runtime},
+    runtime::{Builder, Handle, Runtime},
     time::timeout,
 };
 
 /// What to do where nothing can be listened on.
 const NO_LOOPBACK: &str = "the demo talks to itself over 127.0.0.1: `ip link set lo up`, as root, where that is down";
+/// How many agents join at a time: the hub lets 32 connections of one address in on which nobody has been believed yet.
+const AT_ONCE: usize = 6;
 /// How long the hub may take to end what is open.
 const STOPPING: Duration = Duration::from_secs(1);
 
 /// A demo that runs.
 pub struct Demo {
     ending: Ending,
-    runtime: Runtime,
+    /// Is there until the end.
+    runtime: Option<Runtime>,
+    handle: Handle,
     socket: PathBuf,
     inventory: Inventory,
+    clues: Vec<String>,
     took: Duration,
 }
 
@@ -58,13 +63,15 @@ impl Demo {
             logging::begin();
         }
         let begun = Instant::now();
+        tracing::debug!(open_files = limits::raise_open_files(), "limits");
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .map_err(|error| Failure::of("starting the demo", &error))?;
         let ending = Ending::default();
-        ending.on_signals(runtime.handle())?;
+        let handle = runtime.handle().clone();
+        ending.on_signals(&handle)?;
         let ground = Ground::make()?;
         let socket = ground.path().join("hub.sock");
         let path = ground.path().to_owned();
@@ -72,7 +79,15 @@ impl Demo {
             ground.clear().map_err(|error| Failure::of("taking the demo's files away", &error).help("rm -r it"))
         });
         // What has begun by the time that something fails ends when this is dropped.
-        let mut demo = Self { ending, runtime, socket, inventory: inventory.clone(), took: Duration::ZERO };
+        let mut demo = Self {
+            ending,
+            runtime: Some(runtime),
+            handle,
+            socket,
+            inventory: inventory.clone(),
+            clues: Vec::new(),
+            took: Duration::ZERO,
+        };
         let started = demo.serve(&path).and_then(|()| demo.populate(&path));
         if started.is_err() {
             demo.wait_if_ending();
@@ -94,6 +109,11 @@ impl Demo {
     /// What is simulated.
     pub fn inventory(&self) -> &Inventory {
         &self.inventory
+    }
+
+    /// Sentences that lead to what is wrong in it.
+    pub fn clues(&self) -> &[String] {
+        &self.clues
     }
 
     /// How long it took to start.
@@ -125,28 +145,30 @@ impl Demo {
             socket: self.socket.clone(),
             policy: Policy::default(),
         };
-        let guard = self.runtime.enter();
-        let hub = hub::Hub::start(hosting)?;
+        let guard = self.handle.enter();
+        let mut hub = hub::Hub::start(hosting)?;
         drop(guard);
-        let runtime = self.runtime.handle().clone();
+        let held = self.handle.block_on(hub.holds_own());
+        let runtime = self.handle.clone();
         self.ending.then(move || match runtime.block_on(async { timeout(STOPPING, hub.stop()).await }) {
             Ok(stopped) => stopped,
             // What is cut off here is of no use to anybody any more.
             Err(_) => Ok(()),
         });
-        Ok(())
+        held
     }
 
     /// The cluster, the machines, and the agents that the inventory names.
-    fn populate(&self, ground: &Path) -> Result<(), Failure> {
+    fn populate(&mut self, ground: &Path) -> Result<(), Failure> {
         let agents = Arc::new(Agents::default());
         let machines = Machines::make(&self.inventory, &ground.join("machines"), Arc::clone(&agents))?;
+        self.clues = machines.clues();
         let mut proxmox = Proxmox::new(&self.inventory.cluster, machines.backend(), ground)?;
         let nodes = self.inventory.nodes.iter().filter(|node| node.pve_agent.is_some());
         let clients: Vec<(&str, Client)> = nodes
-            .map(|node| Ok((node.name.as_str(), proxmox.serve(&node.name, self.runtime.handle())?)))
+            .map(|node| Ok((node.name.as_str(), proxmox.serve(&node.name, &self.handle)?)))
             .collect::<Result<_, Failure>>()?;
-        let runtime = self.runtime.handle().clone();
+        let runtime = self.handle.clone();
         self.ending.then(move || {
             runtime.block_on(proxmox.stop());
             Ok(())
@@ -155,29 +177,41 @@ impl Demo {
             agents.stop_all();
             Ok(())
         });
-        let socket = &self.socket;
-        thread::scope(|scope| {
-            let machines = &machines;
-            let of_nodes = clients.into_iter().map(|(node, client)| {
-                scope.spawn(move || machines.join_node(node, client, &client::at_socket(socket)?).map(Some))
-            });
-            let with_agent = self.inventory.guests.iter().filter(|guest| guest.agent.is_some());
-            let of_guests =
-                with_agent.map(|guest| scope.spawn(move || machines.join_guest(guest, &client::at_socket(socket)?)));
-            let joining: Vec<_> = of_nodes.chain(of_guests).collect();
-            for joined in joining {
-                let panicked = |_| Failure::new("starting the demo: an agent has ended in a panic");
-                if let Some(arrival) = joined.join().map_err(panicked)?? {
-                    arrival.wait()?;
-                }
+        let guests = self.inventory.guests.iter().filter(|guest| guest.agent.is_some());
+        let members = clients.into_iter().map(|(name, client)| Joining::Node(name, Box::new(client)));
+        let members = Mutex::new(members.chain(guests.map(Joining::Guest)));
+        let next = || members.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let join_all = || {
+            let hub = self.client()?;
+            while let Some(joining) = next() {
+                let arrival = match joining {
+                    Joining::Node(name, client) => Some(machines.join_node(name, *client, &hub)?),
+                    Joining::Guest(guest) => machines.join_guest(guest, &hub)?,
+                };
+                arrival.map_or(Ok(()), |arrival| arrival.wait())?;
             }
             Ok(())
+        };
+        let panicked = |_| Failure::new("starting the demo: an agent has ended in a panic");
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(join_all)).collect();
+            threads.into_iter().try_for_each(|thread| thread.join().map_err(panicked)?)
         })
     }
+}
+
+/// What becomes known to the hub.
+enum Joining<'a> {
+    Node(&'a str, Box<Client>),
+    Guest(&'a Guest),
 }
 
 impl Drop for Demo {
     fn drop(&mut self) {
         self.ending.run();
+        if let Some(runtime) = self.runtime.take() {
+            // What still runs serves nobody any more.
+            runtime.shutdown_background();
+        }
     }
 }

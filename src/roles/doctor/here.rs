@@ -33,12 +33,10 @@ const LOW: u64 = 512 << 20;
 
 /// Which remotectl this is.
 pub fn version(_: &World) -> Vec<Verdict> {
+    let this = this();
     vec![Verdict::good(format!(
         "remotectl {}, commit {}, {}, protocol {}",
-        this().version,
-        this().commit,
-        this().target,
-        this().protocol
+        this.version, this.commit, this.target, this.protocol
     ))]
 }
 

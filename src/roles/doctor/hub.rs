@@ -29,7 +29,7 @@ pub fn answers(world: &World) -> Vec<Verdict> {
         }
         (Ok(_), _) => Verdict {
             mend: Some(
-                "`remotectl login STRING` keeps the way to one; `remotectl hub serve` begins one here".to_owned(),
+                "`remotectl demo` needs none; `remotectl up` on a Proxmox node makes one; `remotectl login STRING` keeps the way to one".to_owned(),
             ),
             ..Verdict::skipped("none is known here")
         },
@@ -125,7 +125,7 @@ pub fn versions(world: &World) -> Vec<Verdict> {
                     return Verdict::good(format!("hub, client and agents are remotectl {}", info.version));
                 }
                 let found = format!("the hub is remotectl {}; others: {}", info.version, named(&others));
-                Verdict::warning(found, "`remotectl agents` lists them with their versions")
+                Verdict::warning(found, "`remotectl update SELECTOR` brings them to the hub's")
             }
             Some(Err(failure)) => Verdict::from(&failure),
             None => Verdict::skipped("the hub does not answer"),
@@ -139,7 +139,7 @@ pub fn nodes(world: &World) -> Vec<Verdict> {
         match world.hub().map(|hub| hub.nodes("")) {
         Some(Ok(nodes)) if nodes.is_empty() => Verdict {
             mend: Some(
-                "`remotectl hub join-token --role pve-agent`, then `remotectl pve-agent install --join STRING` on a node"
+                "`remotectl hub join-token --role pve-agent` here, `remotectl pve-agent install --join STRING` on a node"
                     .to_owned(),
             ),
             ..Verdict::skipped("no Proxmox node has joined yet")

@@ -47,6 +47,8 @@ pub struct Hub {
     socket: PathBuf,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
+    /// Takes this executable among those that agents may fetch.
+    holding: Option<JoinHandle<()>>,
 }
 
 impl Hub {
@@ -74,22 +76,29 @@ impl Hub {
         let engine = Arc::clone(&context.engine);
         // Beside serving: it reads and writes the whole executable.
         let own = engine.artifacts.clone();
-        tokio::task::spawn_blocking(move || hold_own(&own));
+        let holding = Some(tokio::task::spawn_blocking(move || hold_own(&own)));
         let unix = listen(&socket)?;
         let resumed = engine.resume().map_err(|error| Failure::of("resuming plans", &error))?;
         tracing::debug!(resumed, "plans go on");
         let (stop, stopping) = watch::channel(false);
         let serving = tokio::spawn(Server::new(api::router(&context)).serve(tcp, Some(unix), stopping));
-        Ok(Self { engine, pointer, listening, socket, stop, serving })
+        Ok(Self { engine, pointer, listening, socket, stop, serving, holding })
+    }
+
+    /// Waits until agents can fetch this executable.
+    pub async fn holds_own(&mut self) -> Result<(), Failure> {
+        let Some(holding) = self.holding.take() else { return Ok(()) };
+        holding.await.map_err(|error| Failure::of("holding this executable for agents", &error))
     }
 
     /// Ends polls, streams and connections in good order, and takes the socket away.
-    pub async fn stop(self) -> Result<(), Failure> {
+    pub async fn stop(mut self) -> Result<(), Failure> {
         self.engine.stop();
         self.stop.send_replace(true);
+        let held = self.holds_own().await;
         let served = self.serving.await;
         files::remove(&self.socket).map_err(|error| Failure::of("stopping", &error))?;
-        served.map_err(|error| Failure::of("stopping", &error))
+        served.map_err(|error| Failure::of("stopping", &error)).and(held)
     }
 }
 
