@@ -93,7 +93,15 @@ struct Talk<'s> {
 
 impl<'s> Talk<'s> {
     fn new(sentence: &'s Sentence<'s>) -> Self {
-        Self { sentence, steps: Vec::new(), before: Vec::new(), doubt: false, aside: false, spoken: None, background: Vec::new() }
+        Self {
+            sentence,
+            steps: Vec::new(),
+            before: Vec::new(),
+            doubt: false,
+            aside: false,
+            spoken: None,
+            background: Vec::new(),
+        }
     }
 
     fn scope(&self) -> Scope<'_> {
@@ -418,7 +426,7 @@ fn unreadable(sentence: &Sentence<'_>) -> Problem {
         }) || !sentence.services(at, false).is_empty()
     };
     let known = (0..sentence.tokens.len()).any(here);
-    if is_elsewhere(sentence) {
+    if sentence.is_elsewhere() {
         return Problem::Refuse("that is nothing that this system can do".to_owned());
     }
     match strangers.first() {
@@ -428,17 +436,6 @@ fn unreadable(sentence: &Sentence<'_>) -> Problem {
         }
         None => ask("I do not understand all of that. Say it in other words, one request at a time.", Vec::new()),
     }
-}
-
-/// Whether a sentence that nobody can read is about something that is no business of a cluster.
-fn is_elsewhere(sentence: &Sentence<'_>) -> bool {
-    let elsewhere = &sentence.lexicon.elsewhere;
-    let tokens = &sentence.tokens;
-    let first = tokens.iter().find(|token| sentence.filler_word(token).is_none());
-    let of = |token: &Token, list: &[String]| list.iter().any(|word| token.is(word));
-    let named = |token: &Token| sentence.vocabulary.knows(&token.lower);
-    first.is_some_and(|token| of(token, &elsewhere.verbs) && !named(token))
-        || tokens.iter().any(|token| of(token, &elsewhere.words) && !named(token))
 }
 
 #[cfg(test)]
