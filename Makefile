@@ -16,7 +16,7 @@ export RUSTFLAGS += -C target-feature=+crt-static
 endif
 LAB_EXE := $(abspath $(TARGET_DIR))/$(STATIC)/dev-release/remotectl
 
-.PHONY: help check test lab bench dist static demo fmt
+.PHONY: help check test lab bench fuzz dist static demo fmt
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -38,6 +38,9 @@ lab: static ## the tests with real containers, nodes and sshd (root on Debian)
 bench: static ## speed, as ratios in one run: prints a table, writes bench.json
 	scripts/need-sshd
 	REMOTECTL_BENCH_EXE=$(LAB_EXE) $(CARGO) bench --locked --profile dev-release --target $(STATIC) --bench dispatch
+
+fuzz: ## arbitrary bytes into the grammar: never a panic, never over 50 ms; and its speed
+	FUZZ_ROUNDS=20000 REMOTECTL_BENCH_STRICT=1 $(CARGO) bench --locked --profile dev-release --bench grammar
 
 dist: ## what is shipped: static, small
 	scripts/need-musl

@@ -61,10 +61,15 @@ fn typed_wrongly(error: &clap::Error) -> Exit {
 
 fn act(screen: &mut Screen, high: HiArgs) -> Result<Exit, Failure> {
     match high {
-        HiArgs::Offline { inventory, text, json } => {
+        HiArgs::Offline { inventory, text, explain, json } => {
             let offline = offline::Offline::load(&inventory)?;
             match text {
-                Some(text) => Ok(offline.one(screen, &text, json)),
+                Some(text) => {
+                    if explain {
+                        offline.explain(screen, &text);
+                    }
+                    Ok(offline.one(screen, &text, json))
+                }
                 None => offline.batch(screen, std::io::stdin().lock()),
             }
         }

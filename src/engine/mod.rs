@@ -13,7 +13,7 @@ pub mod roster;
 
 use crate::{
     link::{join::Pointer, keys::SigningKey},
-    llm::Planner,
+    llm::{Planner, conversation::Context},
     model::{Policy, messages::Event},
     store::{Store, StoreError},
     sys::{clock, random},
@@ -21,7 +21,11 @@ use crate::{
 use delivery::Delivery;
 use overview::Overview;
 use roster::Roster;
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 use tokio::sync::{broadcast, watch};
 
 /// Events that a slow listener may be behind before it misses some.
@@ -62,6 +66,8 @@ pub struct Engine {
     /// The agents.
     pub roster: Roster,
     planner: Box<dyn Planner>,
+    /// What was last said in each conversation.
+    talks: Mutex<HashMap<String, Context>>,
     overview: Overview,
     delivery: Delivery,
     events: broadcast::Sender<Event>,
@@ -78,7 +84,9 @@ impl Engine {
         let delivery = Delivery::new(store.open_commands()?);
         let (events, _) = broadcast::channel(EVENTS);
         let (stopping, _) = watch::channel(false);
-        let engine = Self { store, identity, policy, roster, planner, overview, delivery, events, output, stopping };
+        let talks = Mutex::default();
+        let engine =
+            Self { store, identity, policy, roster, planner, talks, overview, delivery, events, output, stopping };
         Ok(Arc::new(engine))
     }
 

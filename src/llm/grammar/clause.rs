@@ -41,19 +41,19 @@ pub struct Piece {
     pub verb: Option<(usize, usize)>,
 }
 
-/// The steps of a whole sentence.
-pub fn plan(sentence: &Sentence<'_>) -> Result<Vec<Proposed>, Problem> {
+/// The steps of a whole sentence; `about` is what the sentence before was about.
+pub fn plan(sentence: &Sentence<'_>, about: &[Target]) -> Result<Vec<Proposed>, Problem> {
     let matcher = Matcher::new(sentence);
     let Some(pieces) = Cut::new(sentence, &matcher).pieces() else {
         let clauses = shared_object(sentence).ok_or_else(|| unreadable(sentence))?;
         let parts: Vec<Sentence<'_>> = clauses.iter().map(|tokens| part(sentence, tokens)).collect();
-        let mut talk = Talk::new(sentence);
+        let mut talk = Talk::new(sentence, about);
         for part in &parts {
             talk.clause(&Matcher::new(part).readings())?;
         }
         return Ok(talk.steps);
     };
-    let mut talk = Talk::new(sentence);
+    let mut talk = Talk::new(sentence, about);
     let comments = pieces.iter().filter(|piece| piece.comment);
     talk.background = comments.map(|piece| spoken_of(sentence, piece.from..piece.to)).collect();
     for piece in &pieces {
@@ -92,11 +92,11 @@ struct Talk<'s> {
 }
 
 impl<'s> Talk<'s> {
-    fn new(sentence: &'s Sentence<'s>) -> Self {
+    fn new(sentence: &'s Sentence<'s>, about: &[Target]) -> Self {
         Self {
             sentence,
             steps: Vec::new(),
-            before: Vec::new(),
+            before: about.to_vec(),
             doubt: false,
             aside: false,
             spoken: None,
@@ -445,7 +445,7 @@ mod tests {
 
     fn steps(text: &str) -> Vec<String> {
         read(text, |sentence| {
-            plan(sentence).map_or_else(
+            plan(sentence, &[]).map_or_else(
                 |problem| vec![format!("{problem:?}")],
                 |steps| steps.iter().map(|step| format!("{} {}", step.op.name(), step.targets[0])).collect(),
             )
