@@ -30,7 +30,7 @@ QUICK := \
 	simulator \
 	update
 
-.PHONY: help check test lab bench dist static demo docs cast fmt
+.PHONY: help check test lab bench fuzz dist static demo docs cast fmt
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -65,6 +65,9 @@ bench: static ## speed and memory, as ratios in one run: prints a table, writes 
 	REMOTECTL_BENCH_TOOLS=$$(scripts/need-rivals) REMOTECTL_BENCH_DEPLOY=$$(scripts/deploy-time $(abspath $(BENCH_EXE))) \
 		REMOTECTL_BENCH_EXE=$(abspath $(BENCH_EXE)) \
 		$(CARGO) bench --locked --profile dev-release --target $(STATIC) --bench promises
+
+fuzz: ## arbitrary bytes into the grammar: never a panic, never over 50 ms; and its speed
+	FUZZ_ROUNDS=20000 REMOTECTL_BENCH_STRICT=1 $(CARGO) bench --locked --profile dev-release --bench grammar
 
 dist: ## what is shipped, in dist/: static, small, checked; for x86_64 and, where its tools are, aarch64
 	scripts/dist

@@ -33,6 +33,9 @@ struct Got {
 fn inventory(name: &str) -> Inventory {
     let text = match name {
         "homelab" => include_str!("fixtures/homelab.json"),
+        "harbour" => include_str!("fixtures/harbour.json"),
+        "clinic" => include_str!("fixtures/clinic.json"),
+        "depot" => include_str!("fixtures/depot.json"),
         _ => include_str!("fixtures/smallshop.json"),
     };
     serde_json::from_str(text).unwrap()
@@ -169,6 +172,19 @@ fn another_cluster() {
     assert!(score.passed * 100 >= score.total * 98, "{} of {}", score.passed, score.total);
 }
 
+#[test]
+fn clusters_of_fresh_eyes() {
+    for (name, corpus) in [
+        ("harbour", include_str!("fixtures/harbour-a.jsonl")),
+        ("clinic", include_str!("fixtures/clinic-a.jsonl")),
+        ("depot", include_str!("fixtures/depot-a.jsonl")),
+    ] {
+        let score = score(corpus, &inventory(name));
+        assert_eq!(score.dangerous, 0, "{name}");
+        assert!(score.passed * 100 >= score.total * 98, "{name}: {} of {}", score.passed, score.total);
+    }
+}
+
 /// A word that takes something back may never be dropped: with it the plan is another one, or a question.
 #[test]
 fn a_negation_changes_the_plan() {
@@ -215,6 +231,13 @@ fn a_negation_changes_the_plan() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Any bytes in: never a panic.
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let _ = Grammar.plan(&text, &inventory("smallshop"));
+    }
 
     #[test]
     fn no_text_panics(text in "\\PC{0,80}") {

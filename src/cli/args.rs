@@ -251,6 +251,9 @@ pub struct PlanArgs {
     /// Read a JSON string a line, write a JSON object a line.
     #[arg(long, requires = "inventory")]
     pub batch: bool,
+    /// Show how each word was read.
+    #[arg(long, requires = "inventory", conflicts_with = "batch")]
+    pub explain: bool,
     /// Who plans.
     #[arg(long, value_name = "PLANNER")]
     pub planner: Option<PlannerChoice>,

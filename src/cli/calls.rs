@@ -32,6 +32,8 @@ pub enum HiArgs {
         inventory: PathBuf,
         /// The sentence; `None` reads sentences from standard input.
         text: Option<String>,
+        /// Whether to tell how each word was read.
+        explain: bool,
         /// Whether to print JSON.
         json: bool,
     },
@@ -215,7 +217,8 @@ fn plan(args: PlanArgs) -> Result<HiArgs, Failure> {
                 .help("leave --planner away, or leave --inventory away and ask the hub"))
         }
         Some(inventory) => {
-            Ok(HiArgs::Offline { inventory, text: (!args.batch).then_some(text), json: args.json || args.batch })
+            let text = (!args.batch).then_some(text);
+            Ok(HiArgs::Offline { inventory, text, explain: args.explain, json: args.json || args.batch })
         }
         None => {
             let request = PlanRequest { text: Some(text), planner: planner(args.planner), ..PlanRequest::default() };

@@ -95,10 +95,15 @@ fn not_called(error: &clap::Error, words: &[OsString]) -> Result<Exit, Failure> 
 
 fn act(screen: &mut Screen, high: HiArgs) -> Result<Exit, Failure> {
     match high {
-        HiArgs::Offline { inventory, text, json } => {
+        HiArgs::Offline { inventory, text, explain, json } => {
             let offline = offline::Offline::load(&inventory)?;
             match text {
-                Some(text) => Ok(offline.one(screen, &text, json)),
+                Some(text) => {
+                    if explain {
+                        offline.explain(screen, &text);
+                    }
+                    Ok(offline.one(screen, &text, json))
+                }
                 None => offline.batch(screen, std::io::stdin().lock()),
             }
         }

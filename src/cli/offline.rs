@@ -3,7 +3,10 @@
 use super::{book::Book, flow, screen::Screen};
 use crate::{
     engine::planning::{PlanMeta, make_plan},
-    llm::{Planner, grammar::Grammar},
+    llm::{
+        Planner,
+        grammar::{self, Grammar},
+    },
     model::{Answer, Exit, Failure, Inventory, Policy, answer::PlanView},
     sys::{clock, files, random},
 };
@@ -47,6 +50,13 @@ impl Offline {
         match make_plan(self.planner.plan(text, &self.inventory), meta, &self.inventory, &self.policy) {
             Ok(plan) => Answer::Plan(PlanView::of(&plan)),
             Err(answer) => *answer,
+        }
+    }
+
+    /// Tells how a sentence is read, apart from the answer.
+    pub fn explain(&self, screen: &mut Screen, text: &str) {
+        for line in grammar::explain(text, &self.inventory).to_string().lines() {
+            screen.note(line);
         }
     }
 

@@ -5,9 +5,9 @@ use super::{
     planning::{PlanMeta, make_plan},
 };
 use crate::{
-    llm::Proposal,
+    llm::{Proposal, conversation},
     model::{
-        Answer, Exit, Failure, Op, Plan,
+        Answer, Exit, Failure, Inventory, Op, Plan,
         answer::PlanView,
         catalogue,
         messages::{PlanRequest, RunRequest},
@@ -17,11 +17,14 @@ use crate::{
     store::StoreError,
     sys::clock,
 };
+use std::sync::PoisonError;
 
 /// How many short names are tried for a plan.
 const NAMES: u32 = 8;
 /// So many targets are named in a summary.
 const NAMED: usize = 3;
+/// The most conversations that are remembered.
+const CONVERSATIONS: usize = 1000;
 /// The longest sentence that is read, in bytes.
 const LONGEST_TEXT: usize = 16 << 10;
 
@@ -58,7 +61,7 @@ impl Engine {
                 if inventory.nodes.is_empty() {
                     return Err(no_cluster().into());
                 }
-                (self.planner.plan(&text, &inventory), self.planner.name(), text)
+                (self.propose(&text, request.conversation, &inventory), self.planner.name(), text)
             }
             (Some(_), None) => {
                 return Err(Failure::usage(format!("the sentence is longer than {} KiB", LONGEST_TEXT >> 10)).into());
@@ -70,6 +73,19 @@ impl Engine {
         let mut plan = make_plan(proposal, meta, &inventory, &self.policy).map_err(Refusal::Answer)?;
         plan.findings.extend(self.update_findings(&plan.body.steps, &inventory));
         Ok(plan)
+    }
+
+    /// A sentence by itself, or after what was said in its conversation.
+    fn propose(&self, text: &str, conversation: Option<String>, inventory: &Inventory) -> Proposal {
+        let Some(id) = conversation else { return self.planner.plan(text, inventory) };
+        let mut talks = self.talks.lock().unwrap_or_else(PoisonError::into_inner);
+        let (proposal, context) = conversation::plan(self.planner.as_ref(), talks.get(&id), text, inventory);
+        // Forgetting all of them is rare and harmless: what is meant is asked again.
+        if talks.len() >= CONVERSATIONS {
+            talks.clear();
+        }
+        talks.insert(id, context);
+        proposal
     }
 }
 
@@ -103,7 +119,7 @@ fn known_planner(name: Option<&str>) -> Result<(), Failure> {
     }
 }
 
-fn proposal_of(run: &RunRequest, inventory: &crate::model::Inventory) -> Result<Proposal, Failure> {
+fn proposal_of(run: &RunRequest, inventory: &Inventory) -> Result<Proposal, Failure> {
     let op = Op::from_parts(&run.op, run.args.clone()).map_err(|error| {
         let help = match catalogue::spec(&run.op) {
             Some(spec) if spec.args.is_empty() => format!("remotectl run {} SELECTOR", spec.name),

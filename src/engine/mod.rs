@@ -19,7 +19,7 @@ pub use built::is_built;
 
 use crate::{
     link::{join::Pointer, keys::SigningKey},
-    llm::Planner,
+    llm::{Planner, conversation::Context},
     model::{Policy, messages::Event},
     store::{Store, StoreError},
     sys::{clock, random},
@@ -29,7 +29,11 @@ use delivery::Delivery;
 use overview::Overview;
 use roster::Roster;
 use seal::Row;
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 use tokio::sync::{broadcast, watch};
 
 /// Events that a slow listener may be behind before it misses some.
@@ -74,6 +78,8 @@ pub struct Engine {
     /// The executables for them.
     pub artifacts: Artifacts,
     planner: Box<dyn Planner>,
+    /// What was last said in each conversation.
+    talks: Mutex<HashMap<String, Context>>,
     overview: Overview,
     delivery: Delivery,
     events: broadcast::Sender<Event>,
@@ -96,8 +102,21 @@ impl Engine {
         let delivery = Delivery::new(store.open_commands()?, &identity.key.public());
         let (events, _) = broadcast::channel(EVENTS);
         let (stopping, _) = watch::channel(false);
-        let engine =
-            Self { store, identity, policy, roster, artifacts, planner, overview, delivery, events, output, stopping };
+        let talks = Mutex::default();
+        let engine = Self {
+            store,
+            identity,
+            policy,
+            roster,
+            artifacts,
+            planner,
+            talks,
+            overview,
+            delivery,
+            events,
+            output,
+            stopping,
+        };
         Ok(Arc::new(engine))
     }
 

@@ -1,6 +1,7 @@
 //! Planners: what turns a sentence into proposed steps. They see the model floor alone, so a planner can propose and
 //! never act: risk, findings and approval come from above, by code that no planner reaches.
 
+pub mod conversation;
 pub mod grammar;
 
 use crate::model::{Inventory, Target, plan::Proposed};
@@ -36,4 +37,9 @@ pub trait Planner: Send + Sync {
 
     /// Reads one sentence over an inventory. Never fails: what it does not understand it asks about or refuses.
     fn plan(&self, text: &str, inventory: &Inventory) -> Proposal;
+
+    /// The same, where the sentence before was about these targets, so that a pronoun may mean them.
+    fn plan_about(&self, text: &str, inventory: &Inventory, _about: &[Target]) -> Proposal {
+        self.plan(text, inventory)
+    }
 }

@@ -435,7 +435,10 @@ fn what_is_said_to_be_possible_is_tried_and_the_rest_rejected() {
     for (name, _) in Op::ALL {
         let Ok(op) = Op::from_parts(name, serde_json::Map::new()) else { continue };
         let ended = |target| perform(&Client::new(Silent, &token), &op, &target, &Task::default()).ending;
-        let tried = [Target::ct(101), Target::node("pve1"), Target::cluster()].map(ended).iter().any(|ending| *ending != Ending::Rejected);
+        let tried = [Target::ct(101), Target::node("pve1"), Target::cluster()]
+            .map(ended)
+            .iter()
+            .any(|ending| *ending != Ending::Rejected);
         assert_eq!(tried, can(name), "{name}");
     }
 }

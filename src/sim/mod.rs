@@ -21,8 +21,8 @@ mod tickets;
 
 pub use access::{Access, AccessError, Identity};
 pub use backend::{Action, Backend, NodeUsage, Usage};
-pub use guests::World;
 pub use details::{Faults, Volume};
+pub use guests::World;
 pub use memory::Memory;
 pub use router::Request;
 pub use tasks::TaskLog;

@@ -2,10 +2,10 @@
 //! contradicts the inventory, becomes a question, and what nothing is called becomes a refusal.
 
 use super::{
-    noun::{Class, Expr, Filter, Noun, Property},
     comment::Spoken,
+    noun::{Class, Expr, Filter, Noun, Property},
     service::ServiceWord,
-    vocabulary::{Named, Vocabulary},
+    vocabulary::{Named, Vocabulary, name_parts},
 };
 use crate::model::{
     Target,
@@ -154,7 +154,8 @@ impl Scope<'_> {
                 let members = self.members(*class, filters)?;
                 match count {
                     Some(count) if members.len() != *count => {
-                        let question = format!("{count} were spoken of, and {} fit that. Which ones? Name them.", members.len());
+                        let question =
+                            format!("{count} were spoken of, and {} fit that. Which ones? Name them.", members.len());
                         Err(ask(question, members))
                     }
                     _ => Ok(members),
@@ -325,7 +326,10 @@ pub fn holds(filter: &Filter, guest: &Guest) -> bool {
         }
         Property::Agent => guest.agent.is_some(),
         Property::AgentVersion(version) => guest.agent.as_ref().is_some_and(|agent| agent.version == *version),
-        Property::Part(word) => super::vocabulary::name_parts(&guest.name).contains(word),
+        Property::Part(word) => {
+            let parts = name_parts(&guest.name);
+            name_parts(word).iter().all(|word| parts.contains(word))
+        }
         Property::Vmids(first, last) => (*first..=*last).contains(&guest.vmid),
         Property::AnyOf(filters) => filters.iter().any(|filter| holds(filter, guest)),
         Property::Strange(_) => false,
@@ -365,7 +369,8 @@ mod tests {
         let mut tokens = tokens(text, Lexicon::get());
         vocabulary.correct(&mut tokens, Lexicon::get());
         let sentence = Sentence::new(tokens, Lexicon::get(), &vocabulary);
-        let scope = Scope { vocabulary: &vocabulary, before: &[], doubt: false, aside: false, spoken: None, step: None };
+        let scope =
+            Scope { vocabulary: &vocabulary, before: &[], doubt: false, aside: false, spoken: None, step: None };
         let hits = sentence.targets(0).into_iter().filter(|hit| hit.end == sentence.tokens.len());
         let Some(best) = hits.min_by_key(|hit| hit.cost) else { return "unread".to_owned() };
         let list = |targets: &[Target]| targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");

@@ -41,19 +41,19 @@ pub struct Piece {
     pub verb: Option<(usize, usize)>,
 }
 
-/// The steps of a whole sentence.
-pub fn plan(sentence: &Sentence<'_>) -> Result<Vec<Proposed>, Problem> {
+/// The steps of a whole sentence; `about` is what the sentence before was about.
+pub fn plan(sentence: &Sentence<'_>, about: &[Target]) -> Result<Vec<Proposed>, Problem> {
     let matcher = Matcher::new(sentence);
     let Some(pieces) = Cut::new(sentence, &matcher).pieces() else {
         let clauses = shared_object(sentence).ok_or_else(|| unreadable(sentence))?;
         let parts: Vec<Sentence<'_>> = clauses.iter().map(|tokens| part(sentence, tokens)).collect();
-        let mut talk = Talk::new(sentence);
+        let mut talk = Talk::new(sentence, about);
         for part in &parts {
             talk.clause(&Matcher::new(part).readings())?;
         }
         return Ok(talk.steps);
     };
-    let mut talk = Talk::new(sentence);
+    let mut talk = Talk::new(sentence, about);
     let comments = pieces.iter().filter(|piece| piece.comment);
     talk.background = comments.map(|piece| spoken_of(sentence, piece.from..piece.to)).collect();
     for piece in &pieces {
@@ -92,8 +92,16 @@ struct Talk<'s> {
 }
 
 impl<'s> Talk<'s> {
-    fn new(sentence: &'s Sentence<'s>) -> Self {
-        Self { sentence, steps: Vec::new(), before: Vec::new(), doubt: false, aside: false, spoken: None, background: Vec::new() }
+    fn new(sentence: &'s Sentence<'s>, about: &[Target]) -> Self {
+        Self {
+            sentence,
+            steps: Vec::new(),
+            before: about.to_vec(),
+            doubt: false,
+            aside: false,
+            spoken: None,
+            background: Vec::new(),
+        }
     }
 
     fn scope(&self) -> Scope<'_> {
@@ -418,7 +426,7 @@ fn unreadable(sentence: &Sentence<'_>) -> Problem {
         }) || !sentence.services(at, false).is_empty()
     };
     let known = (0..sentence.tokens.len()).any(here);
-    if is_elsewhere(sentence) {
+    if sentence.is_elsewhere() {
         return Problem::Refuse("that is nothing that this system can do".to_owned());
     }
     match strangers.first() {
@@ -430,17 +438,6 @@ fn unreadable(sentence: &Sentence<'_>) -> Problem {
     }
 }
 
-/// Whether a sentence that nobody can read is about something that is no business of a cluster.
-fn is_elsewhere(sentence: &Sentence<'_>) -> bool {
-    let elsewhere = &sentence.lexicon.elsewhere;
-    let tokens = &sentence.tokens;
-    let first = tokens.iter().find(|token| sentence.filler_word(token).is_none());
-    let of = |token: &Token, list: &[String]| list.iter().any(|word| token.is(word));
-    let named = |token: &Token| sentence.vocabulary.knows(&token.lower);
-    first.is_some_and(|token| of(token, &elsewhere.verbs) && !named(token))
-        || tokens.iter().any(|token| of(token, &elsewhere.words) && !named(token))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -448,7 +445,7 @@ mod tests {
 
     fn steps(text: &str) -> Vec<String> {
         read(text, |sentence| {
-            plan(sentence).map_or_else(
+            plan(sentence, &[]).map_or_else(
                 |problem| vec![format!("{problem:?}")],
                 |steps| steps.iter().map(|step| format!("{} {}", step.op.name(), step.targets[0])).collect(),
             )

@@ -167,7 +167,8 @@ impl fmt::Display for Explanation {
         let width = self.words.iter().map(|word| word.text.chars().count().min(24)).max().unwrap_or(0);
         for word in &self.words {
             let text: String = word.text.chars().take(24).collect();
-            let meant = if word.meant.is_empty() { String::new() } else { format!("read as {}; ", word.meant.join(" or ")) };
+            let meant =
+                if word.meant.is_empty() { String::new() } else { format!("read as {}; ", word.meant.join(" or ")) };
             let what = if word.as_what.is_empty() { "not known".to_owned() } else { word.as_what.join(", ") };
             writeln!(f, "  {text:width$}  {meant}{what}")?;
         }

@@ -153,6 +153,7 @@ impl Parts<'_> {
             "guest.migrate" => self.migration(&guests),
             "guest.rollback" | "guest.delete_snapshot" => self.snapshot(&guests),
             "guest.resize" => self.disk(&guests),
+            "guest.snapshot" => self.new_snapshot(&guests),
             "guest.clone" if taken.targets.len() > 1 => Err(ask("Which one is to be cloned?", taken.targets.clone())),
             "guest.configure" if self.args.is_empty() => Err(ask(
                 "What is to be changed, and to how much? For example \"4 cores\" or \"8G memory\".",
@@ -211,6 +212,19 @@ impl Parts<'_> {
             }
             None => Ok(()),
         }
+    }
+
+    /// A snapshot of that name can't be taken twice, and who names one that exists may have meant to go back to it.
+    fn new_snapshot(&self, guests: &[&Guest]) -> Result<(), Problem> {
+        let name = self.args.get("name").and_then(Json::as_str);
+        let there = name.and_then(|name| guests.iter().find(|guest| guest.snapshots.iter().any(|known| known == name)));
+        there.map_or(Ok(()), |guest| {
+            let question = format!(
+                "{} has a snapshot of that name. Which name for the new one, or is it to go back?",
+                guest.label()
+            );
+            Err(ask(question, vec![guest.target()]))
+        })
     }
 
     pub(super) fn disk(&mut self, guests: &[&Guest]) -> Result<(), Problem> {

@@ -52,6 +52,8 @@ pub struct Matcher<'s, 'l> {
     slots: RefCell<Filled<'l>>,
     read: RefCell<HashMap<(usize, usize), Rc<Vec<Reading<'l>>>>>,
     steps: Cell<u32>,
+    /// Whether the sentence is about something else altogether.
+    elsewhere: bool,
 }
 
 /// How far a phrasing has got.
@@ -80,7 +82,14 @@ struct Attempt<'l> {
 impl<'s, 'l> Matcher<'s, 'l> {
     /// For one sentence.
     pub fn new(sentence: &'s Sentence<'l>) -> Self {
-        Self { sentence, memo: RefCell::default(), slots: RefCell::default(), read: RefCell::default(), steps: Cell::new(0) }
+        Self {
+            sentence,
+            memo: RefCell::default(),
+            slots: RefCell::default(),
+            read: RefCell::default(),
+            steps: Cell::new(0),
+            elsewhere: sentence.is_elsewhere(),
+        }
     }
 
     /// All readings of the whole sentence as one clause.
@@ -114,8 +123,7 @@ impl<'s, 'l> Matcher<'s, 'l> {
                 if possible(phrasing) {
                     let cost = rule.cost + if phrasing.any_order { UNORDERED } else { 0 };
                     let start = State { at: from, parts: 0, used: 0, slots: Vec::new(), cost };
-                    let mut attempt =
-                        Attempt { rule, phrasing, end: to, limit, dead: HashSet::new(), out: Vec::new() };
+                    let mut attempt = Attempt { rule, phrasing, end: to, limit, dead: HashSet::new(), out: Vec::new() };
                     self.walk(&mut attempt, start);
                     out.append(&mut attempt.out);
                 }
@@ -219,14 +227,15 @@ impl<'s, 'l> Matcher<'s, 'l> {
         }
         if attempt.phrasing.any_order {
             let concepts = self.sentence.lexicon.glue(attempt.rule.reads);
-            let glued = self.sentence.phrases(state.at).iter().filter(|phrase| {
-                concepts.contains(&phrase.concept) && !phrase.corrected && phrase.end <= attempt.end
-            });
+            let glued =
+                self.sentence.phrases(state.at).iter().filter(|phrase| {
+                    concepts.contains(&phrase.concept) && !phrase.corrected && phrase.end <= attempt.end
+                });
             out.extend(glued.map(|phrase| (phrase.end, GLUE)));
             if self.sentence.token(state.at).is_some_and(|token| token.kind == Kind::Possessive) {
                 out.push((state.at + 1, GLUE));
             }
-            if attempt.rule.reads && self.sentence.is_foreign(state.at) {
+            if attempt.rule.reads && !self.elsewhere && self.sentence.is_foreign(state.at) {
                 out.push((state.at + 1, FOREIGN));
             }
             out.sort_unstable();

@@ -14,8 +14,19 @@ pub const FILLER: usize = 0;
 
 /// What makes a request of a participle. `should x be …` is a question, so these stand directly before it.
 const PASSIVE: [&str; 13] = [
-    "to be", "must be", "should be", "shall be", "has to be", "have to be", "needs to be", "need to be", "wants to be", "needs", "get",
-    "can be", "may be",
+    "to be",
+    "must be",
+    "should be",
+    "shall be",
+    "has to be",
+    "have to be",
+    "needs to be",
+    "need to be",
+    "wants to be",
+    "needs",
+    "get",
+    "can be",
+    "may be",
 ];
 
 /// Everything that is known without an inventory.
@@ -207,7 +218,8 @@ impl Lexicon {
             let concept = lexicon.concept(&format!("role:{phrase}"), std::slice::from_ref(phrase));
             lexicon.roles.insert(concept, tag.clone());
         }
-        let said = file.rules.iter().flat_map(|entry| &entry.say).chain(file.refuse.iter().flat_map(|entry| &entry.say));
+        let said =
+            file.rules.iter().flat_map(|entry| &entry.say).chain(file.refuse.iter().flat_map(|entry| &entry.say));
         for word in said.chain(file.adjuncts.values()).flat_map(|text| pattern::literals(text)) {
             if !lexicon.concepts.contains_key(&pattern::literal(&word)) {
                 lexicon.concept(&pattern::literal(&word), &[word]);

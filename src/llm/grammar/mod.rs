@@ -45,6 +45,10 @@ impl Planner for Grammar {
     }
 
     fn plan(&self, text: &str, inventory: &Inventory) -> Proposal {
+        self.plan_about(text, inventory, &[])
+    }
+
+    fn plan_about(&self, text: &str, inventory: &Inventory, about: &[Target]) -> Proposal {
         let lexicon = Lexicon::get();
         let mut tokens = token::tokens(text, lexicon);
         if text.len() > LONGEST || tokens.len() > MOST_TOKENS {
@@ -56,7 +60,7 @@ impl Planner for Grammar {
         if let Some(reason) = guard::refusal(&sentence) {
             return Proposal::Refuse { reason };
         }
-        match clause::plan(&sentence) {
+        match clause::plan(&sentence, about) {
             Ok(steps) => Proposal::Plan { summary: summary(&steps, inventory), steps },
             Err(Problem::Ask { question, candidates }) => clarify(&question, candidates),
             Err(Problem::Refuse(reason)) => Proposal::Refuse { reason },

@@ -214,7 +214,8 @@ impl Sentence<'_> {
     fn several_called(&self, at: usize) -> Option<String> {
         let token = self.token(at).filter(|token| token.kind == Kind::Word)?;
         let one = token.lower.strip_suffix('s').filter(|one| one.len() >= 2)?;
-        let fits = self.vocabulary.is_part(one) && !self.vocabulary.is_part(&token.lower) && self.class_noun(at).is_empty();
+        let fits =
+            self.vocabulary.is_part(one) && !self.vocabulary.is_part(&token.lower) && self.class_noun(at).is_empty();
         fits.then(|| one.to_owned())
     }
 

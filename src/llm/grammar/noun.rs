@@ -241,7 +241,12 @@ impl Sentence<'_> {
         let other = self.vocabulary.named(&format!("{stem}{number}"));
         (digits && stem.ends_with('-') && !other.is_empty()).then(|| Hit {
             end: at + 1,
-            value: Noun::Named { text: format!("{stem}{number}"), named: other.to_vec(), class: *class, filters: Vec::new() },
+            value: Noun::Named {
+                text: format!("{stem}{number}"),
+                named: other.to_vec(),
+                class: *class,
+                filters: Vec::new(),
+            },
             cost: 0,
         })
     }
@@ -260,7 +265,8 @@ impl Sentence<'_> {
         if self.is_any(next, &["also", "both"]) {
             next += 1;
         }
-        if self.is(next, "the") && self.is_any(next + 1, &["one", "ones"]) && self.is_any(next + 2, &["on", "in", "of"]) {
+        if self.is(next, "the") && self.is_any(next + 1, &["one", "ones"]) && self.is_any(next + 2, &["on", "in", "of"])
+        {
             next += 2;
         }
         if self.is_any(next, &["on", "in", "of", "from", "for", "inside", "to", "onto", "into", "at"]) {

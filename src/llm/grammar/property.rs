@@ -5,6 +5,7 @@ use super::{
     noun::{Class, Filter, Hit, Noun, Property},
     sentence::Sentence,
     token::Kind,
+    vocabulary::name_parts,
 };
 
 impl Sentence<'_> {
@@ -112,7 +113,9 @@ impl Sentence<'_> {
         if let Some(service) = vocabulary.service(word) {
             return Some(Property::Units(vec![service.to_owned()]));
         }
-        vocabulary.is_part(word).then(|| Property::Part(word.to_owned()))
+        let parts = name_parts(word);
+        let called = vocabulary.is_part(word) || parts.len() > 1 && !vocabulary.with_parts(&parts).is_empty();
+        called.then(|| Property::Part(word.to_owned()))
     }
 
     /// A version after the name of a system.

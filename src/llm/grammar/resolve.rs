@@ -54,7 +54,8 @@ pub fn resolve(reading: &Reading<'_>, scope: &Scope<'_>) -> Result<Resolved, Pro
     }
     let expr = parts.targets.take().unwrap_or_default();
     if expr.include == [Noun::Pronoun] && expr.exclude.is_empty() {
-        if let (Some(service), Some(op)) = (scope.spoken.and_then(|spoken| spoken.service.as_ref()), parts.of_service()) {
+        if let (Some(service), Some(op)) = (scope.spoken.and_then(|spoken| spoken.service.as_ref()), parts.of_service())
+        {
             op.clone_into(&mut parts.op);
             let services = [service.clone()];
             return Parts { services: &services, ..parts }.services_at_home(scope);
@@ -108,7 +109,11 @@ impl<'r> Parts<'r> {
                 }
             }
         }
-        if let Some(path) = scope.spoken.and_then(|spoken| spoken.path.as_deref()).filter(|_| parts.op.starts_with("config.") && parts.op != "config.backups") {
+        if let Some(path) = scope
+            .spoken
+            .and_then(|spoken| spoken.path.as_deref())
+            .filter(|_| parts.op.starts_with("config.") && parts.op != "config.backups")
+        {
             parts.args.entry("path").or_insert_with(|| Json::from(path));
         }
         if let Some(except) = except {
@@ -196,6 +201,14 @@ impl<'r> Parts<'r> {
         }
         if of_cluster.contains(&self.op.as_str()) {
             return self.finish(vec![Target::cluster()], Vec::new());
+        }
+        if let (Some(service), Some(op)) = (scope.spoken.and_then(|spoken| spoken.service.as_ref()), self.of_service())
+        {
+            op.clone_into(&mut self.op);
+            return Parts { services: std::slice::from_ref(service), ..self }.services_at_home(scope);
+        }
+        if scope.doubt {
+            return Err(ask(scope.which("it", scope.before), scope.before.to_vec()));
         }
         if !scope.before.is_empty() && (self.op != "guest.destroy") {
             let taken =
@@ -333,7 +346,14 @@ mod tests {
     fn outcome(text: &str) -> String {
         read(text, |sentence| {
             let readings = Matcher::new(sentence).readings();
-            let scope = Scope { vocabulary: sentence.vocabulary, before: &[], doubt: false, aside: false, spoken: None, step: None };
+            let scope = Scope {
+                vocabulary: sentence.vocabulary,
+                before: &[],
+                doubt: false,
+                aside: false,
+                spoken: None,
+                step: None,
+            };
             let Some(reading) = readings.first() else { return "unread".to_owned() };
             match resolve(reading, &scope) {
                 Ok(resolved) => {

@@ -49,9 +49,8 @@ impl<'a> Sentence<'a> {
     /// Where fillers that begin at a token end, longest first.
     pub fn filler(&self, at: usize) -> Option<usize> {
         let words = self.concept(at, FILLER).filter(|phrase| !phrase.corrected).map(|phrase| phrase.end).max();
-        let passes = |token: &&Token| {
-            matches!(token.kind, Kind::Comma | Kind::Stop | Kind::Question) || self.is_adverb(token)
-        };
+        let passes =
+            |token: &&Token| matches!(token.kind, Kind::Comma | Kind::Stop | Kind::Question) || self.is_adverb(token);
         words.or_else(|| self.tokens.get(at).filter(passes).map(|_| at + 1))
     }
 
@@ -63,6 +62,16 @@ impl<'a> Sentence<'a> {
             && token.meant.is_empty()
             && !self.lexicon.knows(&token.lower)
             && !self.vocabulary.knows(&token.lower)
+    }
+
+    /// Whether it is about something that is no business of a cluster.
+    pub fn is_elsewhere(&self) -> bool {
+        let elsewhere = &self.lexicon.elsewhere;
+        let first = self.tokens.iter().find(|token| self.filler_word(token).is_none());
+        let of = |token: &Token, list: &[String]| list.iter().any(|word| token.is(word));
+        let named = |token: &Token| self.vocabulary.knows(&token.lower);
+        first.is_some_and(|token| of(token, &elsewhere.verbs) && !named(token))
+            || self.tokens.iter().any(|token| of(token, &elsewhere.words) && !named(token))
     }
 
     /// Whether a word is none of the language, of the trade or of this inventory, and can't be the name of anything.
@@ -97,8 +106,8 @@ impl<'a> Sentence<'a> {
     /// Whether a question or an order to show something begins there.
     pub fn begins_question(&self, at: usize) -> bool {
         const WORDS: &[&str] = &[
-            "is", "are", "was", "were", "does", "do", "did", "has", "have", "had", "can", "will", "what", "which", "who", "how",
-            "when", "where", "why", "any", "show", "list", "check", "give", "tell",
+            "is", "are", "was", "were", "does", "do", "did", "has", "have", "had", "can", "will", "what", "which",
+            "who", "how", "when", "where", "why", "any", "show", "list", "check", "give", "tell",
         ];
         self.is_any(at, WORDS)
     }

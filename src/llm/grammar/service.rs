@@ -347,7 +347,14 @@ mod tests {
             let Some(Value::Services(words)) = hits.min_by_key(|hit| hit.cost).map(|hit| hit.value) else {
                 return "unread".to_owned();
             };
-            let scope = Scope { vocabulary: sentence.vocabulary, before: &[], doubt: false, aside: false, spoken: None, step: None };
+            let scope = Scope {
+                vocabulary: sentence.vocabulary,
+                before: &[],
+                doubt: false,
+                aside: false,
+                spoken: None,
+                step: None,
+            };
             match scope.home(&words[0]) {
                 Ok((target, unit)) => format!("{unit} {target}"),
                 Err(Problem::Ask { candidates, .. }) => format!("ask {}", candidates.len()),

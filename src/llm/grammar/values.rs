@@ -43,8 +43,8 @@ impl Sentence<'_> {
             return Vec::new();
         }
         match kind {
-            "targets" | "owner" | "its" | "bare" | "single" | "nodes" | "thatnode" | "class" | "anyclass" | "nodeclass"
-            | "allnodes" | "where" | "agentclass" => self.target_slot(kind, at),
+            "targets" | "owner" | "its" | "bare" | "single" | "nodes" | "thatnode" | "class" | "anyclass"
+            | "nodeclass" | "allnodes" | "where" | "agentclass" => self.target_slot(kind, at),
             "service" => self.services(at, false),
             "sureservice" => self.services(at, true),
             "number" => one(self.number(at).map(|(end, number)| (end, Json::from(number), 0))),
@@ -146,8 +146,16 @@ impl Sentence<'_> {
         });
         let filters =
             names.map(|name| super::noun::Filter { what: super::noun::Property::Node(name), not: false }).collect();
-        let noun =
-            Noun::Class { class: Class::Any, words: Vec::new(), filters, mods: 0, many: true, any: false, all: true, count: None };
+        let noun = Noun::Class {
+            class: Class::Any,
+            words: Vec::new(),
+            filters,
+            mods: 0,
+            many: true,
+            any: false,
+            all: true,
+            count: None,
+        };
         Value::Targets(Expr { include: vec![noun], exclude: expr.exclude })
     }
 
