@@ -3,7 +3,7 @@
 use super::{Verdict, World};
 use crate::{
     host::{
-        self,
+        self, Machine,
         commands::ThisMachine,
         init::Init,
         install::{self, Role},
@@ -122,10 +122,9 @@ fn start(name: &str) -> String {
 
 /// Whether roles can be installed as services here.
 pub fn init(_: &World) -> Vec<Verdict> {
-    let init = Init::here();
     let commands = ThisMachine::within(Duration::from_secs(1));
-    vec![match services::manager(init, Path::new("/"), &commands) {
-        Ok(_) => Verdict::good(init.as_str()),
+    vec![match services::manager(&Machine::here(), &commands) {
+        Ok(_) => Verdict::good(Init::here().as_str()),
         Err(error) => Verdict {
             mend: Some("`remotectl hub serve` and `remotectl agent run` run in the foreground everywhere".to_owned()),
             ..Verdict::skipped(chain(&error))
