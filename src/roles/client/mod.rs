@@ -78,11 +78,6 @@ pub fn at_socket(path: &Path) -> Result<Hub, Failure> {
     Ok(Hub::new(http::Remote::new(&login::Place::Socket(path.to_owned()))?))
 }
 
-/// The way to the hub behind a unix socket.
-pub fn at_socket(path: &Path) -> Result<Hub, Failure> {
-    Ok(Hub::new(http::Remote::new(&login::Place::Socket(path.to_owned()))?))
-}
-
 /// The way to the hub of one login.
 pub fn connect_to(login: login::Login) -> Result<Hub, Failure> {
     Ok(Hub::new(http::Remote::new(&Place::Login(login))?))

@@ -16,7 +16,11 @@ use crate::{
     sys::{env::Places, files, limits},
 };
 use serde::{Deserialize, Serialize};
-use std::{io::ErrorKind, net::TcpListener, path::PathBuf};
+use std::{
+    io::ErrorKind,
+    net::TcpListener,
+    path::{Path, PathBuf},
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Where a hub listens that was told nothing.
