@@ -133,6 +133,15 @@ impl Piped {
         }
     }
 
+    /// The agent of a guest, as another process sees it by the demo's socket.
+    fn agent_of(&self, target: &str) -> Value {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_remotectl"));
+        let output = command.args(["guests", target, "--json"]).env("REMOTECTL_HUB", &self.socket).output();
+        let ended = Ended::of(output.expect("it starts"));
+        let rows: Value = serde_json::from_str(&ended.out).unwrap_or_else(|_| panic!("{}", ended.whole()));
+        rows[0]["agent"].clone()
+    }
+
     fn kill(&mut self, signal: Signal) -> Option<i32> {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid")).expect("a pid");
         kill_process(pid, signal).expect("it runs");
@@ -225,8 +234,10 @@ fn every_exit_code_of_ask_is_told() {
         ("restart the web server", 3, "needs a confirmation"),
         ("restart ssh on the dns server", 4, "Which one?"),
         ("make me a sandwich", 5, "error: "),
+        ("run 'ls /etc/nginx' on web-server and grafana", 7, "1 of 2 done"),
     ] {
-        let ended = newcomer.demo(&["--ask", sentence]);
+        let yes: &[&str] = if code == 7 { &["--yes"] } else { &[] };
+        let ended = newcomer.demo(&[yes, &["--ask", sentence]].concat());
         assert_eq!(ended.code, Some(code), "{sentence}: {}", ended.whole());
         assert!(ended.out.contains(says) || ended.err.contains(says), "{sentence}: {}", ended.whole());
     }
@@ -242,6 +253,55 @@ fn asks_go_on_after_one_that_failed_and_the_first_decides() {
         ended.out.lines().map(|line| serde_json::from_str(line).expect("a line is an object")).collect();
     let outcomes: Vec<&str> = answers.iter().filter_map(|answer| answer["outcome"].as_str()).collect();
     assert_eq!(outcomes, ["clarify", "plan"]);
+}
+
+#[test]
+fn a_deployed_agent_is_there_and_a_removed_one_is_not() {
+    let newcomer = Newcomer::new();
+    let mut piped = Piped::start(&newcomer);
+    piped.say("install the agent on container 119 on pve2");
+    piped.read_until("✓ ct/119 web-staging");
+    assert_eq!(piped.agent_of("ct/119")["status"], "online");
+    piped.say("remotectl run exec.run ct/119 command=hostname --yes");
+    piped.read_until("web-staging");
+    piped.say("remotectl remove ct/119 --yes");
+    piped.read_until("removed, nothing left");
+    assert_eq!(piped.agent_of("ct/119"), Value::Null);
+    assert_eq!(piped.kill(Signal::TERM), Some(143), "also in the middle of things nothing is left");
+    newcomer.nothing_is_left();
+}
+
+#[test]
+fn old_agents_come_to_the_hubs_version() {
+    let newcomer = Newcomer::new();
+    let mut piped = Piped::start(&newcomer);
+    let newest = piped.agent_of("ct/118")["version"].clone();
+    assert_ne!(piped.agent_of("ct/150")["version"], newest);
+    piped.say("remotectl ask --yes update all agents in containers to latest version");
+    piped.read_until("Done. Plan");
+    for target in ["ct/130", "ct/150"] {
+        assert_eq!(piped.agent_of(target)["version"], newest);
+    }
+    piped.say("quit");
+    assert_eq!(wait(&mut piped.child).code(), Some(0));
+    newcomer.nothing_is_left();
+}
+
+#[test]
+fn an_agent_goes_down_and_comes_up_with_its_guest() {
+    let newcomer = Newcomer::new();
+    let mut piped = Piped::start(&newcomer);
+    piped.say("remotectl run guest.stop ct/150 --yes");
+    piped.read_until("Done. Plan");
+    piped.say("remotectl run system.info ct/150");
+    piped.read_until("is stopped");
+    piped.say("remotectl run guest.start ct/150 --yes");
+    piped.read_until("Done. Plan");
+    piped.say("remotectl run service.status ct/150 service=grafana-server");
+    piped.read_until("✓ ct/150 grafana");
+    piped.say("quit");
+    assert_eq!(wait(&mut piped.child).code(), Some(0));
+    newcomer.nothing_is_left();
 }
 
 #[test]

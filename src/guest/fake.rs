@@ -152,6 +152,9 @@ pub trait Store {
     fn list(&self, directory: &str) -> Vec<String>;
 }
 
+/// What the staged executable does when it is called, with the guest's files at hand.
+pub type Staged<'a, S> = dyn Fn(&[String], &[u8], &mut S) -> (i32, String, String) + 'a;
+
 /// A program's exit code, output and complaint.
 pub type Ended = (i32, Vec<u8>, String);
 
@@ -162,7 +165,7 @@ pub fn interpret<S: Store>(
     input: &[u8],
     files: &mut S,
     probe: &dyn Fn() -> String,
-    program: &dyn Fn(&[String], &[u8], &mut S) -> (i32, String, String),
+    program: &Staged<S>,
 ) -> Result<Ended, TransportError> {
     let ok = |text: &str| Ok((0, text.as_bytes().to_vec(), String::new()));
     let no = |why: &str| Ok((1, Vec::new(), format!("{why}\n")));

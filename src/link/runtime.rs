@@ -331,7 +331,7 @@ impl Runtime {
             };
             match self.link.poll(&request) {
                 // What it was told in its last moment it has not taken: the hub tells it again.
-                Ok(_) if stop.fired() => {}
+                _ if stop.fired() => {}
                 Ok(reply) => {
                     if failures > 0 || request.high_water == 0 {
                         tracing::debug!("connected to the hub");
@@ -350,7 +350,6 @@ impl Runtime {
                         refusals = 0;
                     }
                 }
-                Err(_) if stop.fired() => {}
                 Err(error) => {
                     failures += 1;
                     tracing::warn!(error = crate::model::outcome::chain(&error), failures, "poll failed");

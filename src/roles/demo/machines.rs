@@ -71,7 +71,7 @@ impl Machines {
         };
         let fpm = |guest: &&Guest| guest.services.iter().find(|service| service.ends_with("-fpm")).cloned();
         let workers = having(Problem::OutOfWorkers)
-            .and_then(|guest| Some(format!("show the last warnings of {} on {}", fpm(&guest)?, guest.name)));
+            .and_then(|guest| Some(format!("show the logs of {} on {}", fpm(&guest)?, guest.name)));
         let disk = having(Problem::DiskNearlyFull).map(|guest| format!("how full is the disk of {}", guest.name));
         let failed = having(Problem::FailedAtBoot).map(|guest| format!("which services failed on {}", guest.name));
         [workers, disk, failed].into_iter().flatten().collect()

@@ -85,7 +85,7 @@ pub struct Kind {
     pub user: Option<String>,
     /// systemd's type; `simple` unless told.
     #[serde(default, rename = "type")]
-    pub kind: Option<String>,
+    pub form: Option<String>,
     /// Whether it can re-read its configuration.
     #[serde(default)]
     pub reload: bool,
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn services_are_found_by_pattern_and_made_up_otherwise() {
         assert!(kind("php8.3-fpm").description.contains("PHP"));
-        assert_eq!(kind("wg-quick@wg0").kind.as_deref(), Some("oneshot"));
+        assert_eq!(kind("wg-quick@wg0").form.as_deref(), Some("oneshot"));
         assert_eq!(kind("matterbridge").command, "/usr/bin/matterbridge");
     }
 

@@ -221,6 +221,7 @@ impl System for Kernel {
     }
 
     fn filesystem(&self, path: &Path) -> Option<Filesystem> {
+        self.prepare(path);
         let at = self.0.file(&path.to_string_lossy());
         let memory = path.starts_with("/run") || path.starts_with("/dev/shm");
         if !memory && at.symlink_metadata().is_err() {
@@ -365,9 +366,10 @@ fn sockets(state: &State, table: &str) -> String {
             };
             let state = if protocol == "tcp" { "0A" } else { "07" };
             let inode = inode(pid, place);
-            text += &format!(
+            let line = format!(
                 "   0: {hex}:{number:04X} {zero}:0000 {state} 00000000:00000000 00:00000000 00000000     0        0 {inode} 1 0 100 0 0 10 0\n"
             );
+            text += &line;
         }
     }
     text

@@ -30,7 +30,9 @@ pub fn grow(guest: &Guest) -> Result<(), FileError> {
     let (files, mut entries) = collect(guest, &state, from, to);
     entries.sort_by_key(|entry| entry.micros);
     to_syslog(guest, &entries)?;
-    entries.into_iter().for_each(|entry| state.note(entry));
+    for entry in entries {
+        state.note(entry);
+    }
     // Written before anybody else looks.
     for (path, mut lines) in files {
         lines.sort_by_key(|(at, _)| *at);

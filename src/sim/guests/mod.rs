@@ -24,7 +24,7 @@ pub use transport::{Call, Program, Reply, SimTransport};
 use super::{Memory, backend::Backend, memory::hardware_address};
 use crate::{
     guest::transport::GuestState,
-    host::{Machine, init::Init},
+    host::{Machine, init::Init, services::ServiceName},
     model::{
         Target,
         inventory::{self, Inventory, Os},
@@ -71,6 +71,9 @@ pub enum WorldError {
     },
 }
 
+/// Waiting times are multiplied with at most this.
+const MOST_SCALE: f64 = 100.0;
+
 /// Whether a guest has been switched on or off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Power {
@@ -96,6 +99,10 @@ impl World {
     /// The cluster of an inventory, its guests' files below a directory of one's own. Nothing is written before somebody
     /// looks; the directory is the caller's to remove.
     pub fn new(inventory: Inventory, directory: &Path, options: Options) -> Result<Arc<Self>, FileError> {
+        let inventory = bounded(inventory);
+        // Anything that is no number is no time.
+        let scale = Some(options.time_scale).filter(|scale| scale.is_finite()).unwrap_or(1.0);
+        let options = Options { time_scale: scale.clamp(0.0, MOST_SCALE), ..options };
         files::create_directory(directory, 0o700)?;
         let below = fs::canonicalize(directory).map_err(|source| FileError {
             doing: "finding",
@@ -242,10 +249,25 @@ fn hostname(name: &str, vmid: u32) -> String {
 
 /// Names that can be services'; inventories may have any.
 fn services(names: &[String]) -> Vec<String> {
-    let fits = |name: &&String| {
-        crate::host::services::ServiceName::parse(name).is_ok_and(|parsed| parsed.as_str() == name.as_str())
-    };
-    names.iter().filter(fits).cloned().collect()
+    let parsed = names.iter().filter_map(|name| ServiceName::parse(name).ok());
+    // With `.service` behind it a name has to be that of a file.
+    parsed.map(|name| name.as_str().to_owned()).filter(|name| name.len() < 200).collect()
+}
+
+/// An inventory whose sizes can be reckoned with: a file may have anything.
+fn bounded(mut inventory: Inventory) -> Inventory {
+    const MEMORY_MIB: u64 = 1 << 26;
+    const DISK_GIB: u64 = 1 << 20;
+    for node in &mut inventory.nodes {
+        node.memory_mib = node.memory_mib.min(MEMORY_MIB);
+    }
+    for storage in &mut inventory.storages {
+        (storage.used_gib, storage.total_gib) = (storage.used_gib.min(DISK_GIB), storage.total_gib.min(DISK_GIB));
+    }
+    for guest in &mut inventory.guests {
+        (guest.memory_mib, guest.disk_gib) = (guest.memory_mib.min(MEMORY_MIB), guest.disk_gib.min(DISK_GIB));
+    }
+    inventory
 }
 
 #[cfg(test)]

@@ -127,7 +127,7 @@ impl World {
     }
 
     fn scaled(&self, time: Duration) -> Duration {
-        time.mul_f64(self.options.time_scale.clamp(0.0, 100.0))
+        time.mul_f64(self.options.time_scale)
     }
 
     /// What a guest does when it gets or loses its power, and whoever wants to know.

@@ -128,7 +128,7 @@ impl Service {
 
     /// Whether it does something once instead of staying.
     pub fn once(&self) -> bool {
-        self.kind.kind.as_deref() == Some("oneshot")
+        self.kind.form.as_deref() == Some("oneshot")
     }
 
     /// `enabled`, `disabled` or `static`.

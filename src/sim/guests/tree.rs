@@ -28,6 +28,9 @@ const DIRECTORIES: [&str; 12] = [
     "/var/tmp",
 ];
 
+/// The largest file that common filesystems hold, 8 TiB.
+const LARGEST: u64 = 8 << 40;
+
 /// Users that services run as, with their numbers.
 const USERS: [(&str, u32); 36] = [
     ("root", 0),
@@ -166,7 +169,7 @@ fn service_files(guest: &Guest, service: &Service) -> Result<(), FileError> {
     let (name, description) = (&service.name, service.description());
     let command = guest.fill(&service.kind.command, name, 0, 0, 0);
     if guest.systemd() {
-        let kind = service.kind.kind.as_deref().unwrap_or("simple");
+        let kind = service.kind.form.as_deref().unwrap_or("simple");
         let unit = format!(
             "[Unit]\nDescription={description}\nAfter=network.target\n\n[Service]\nType={kind}\nExecStart={command}\n\
              Restart=on-failure\n\n[Install]\nWantedBy=multi-user.target\n"
@@ -286,7 +289,7 @@ fn sparse(path: &Path, size: u64) -> Result<(), FileError> {
     if let Some(parent) = path.parent() {
         files::create_directory(parent, 0o755)?;
     }
-    let made = fs::File::create(path).and_then(|file| file.set_len(size));
+    let made = fs::File::create(path).and_then(|file| file.set_len(size.min(LARGEST)));
     made.map_err(|source| FileError { doing: "writing", path: path.to_owned(), source })
 }
 

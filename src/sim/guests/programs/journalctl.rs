@@ -87,7 +87,7 @@ impl Query {
                 "--reverse" | "-r" => query.reverse = true,
                 "--boot" | "-b" | "-xe" | "-e" => query.boot = true,
                 "-xeu" | "-eu" => {
-                    (query.boot, query.unit) = (true, Some(value().trim_end_matches(".service").to_owned()))
+                    (query.boot, query.unit) = (true, Some(value().trim_end_matches(".service").to_owned()));
                 }
                 "--follow" | "-f" => {
                     return Err(Output::bad(1, "this guest is simulated: its journal can't be followed"));

@@ -77,32 +77,32 @@ impl Programs {
 
     /// Runs a program with its input.
     fn call(&self, argv: &[&str], input: &str) -> Result<Output, CommandError> {
-        let (program, args) = argv.split_first().unwrap_or((&"", &[]));
+        let (program, rest) = argv.split_first().unwrap_or((&"", &[]));
         let program = program.rsplit('/').next().unwrap_or_default();
         if program == "sh" {
-            return match args {
+            return match rest {
                 ["-c", text, ..] => shell::run(self, text),
                 _ => Ok(missing("sh without -c")),
             };
         }
         if self.guest.systemd() {
             match program {
-                "systemctl" => return systemctl::run(self, args),
-                "journalctl" => return Ok(journalctl::run(&self.guest, args)),
+                "systemctl" => return systemctl::run(self, rest),
+                "journalctl" => return Ok(journalctl::run(&self.guest, rest)),
                 _ => {}
             }
         } else {
             match program {
-                "rc-service" => return openrc::service(self, args),
-                "rc-update" => return Ok(openrc::update(&self.guest, args)),
+                "rc-service" => return openrc::service(self, rest),
+                "rc-update" => return Ok(openrc::update(&self.guest, rest)),
                 "rc-status" => return Ok(openrc::status(&self.guest)),
                 _ => {}
             }
         }
-        if let Some(output) = packages::run(self, program, args)? {
+        if let Some(output) = packages::run(self, program, rest)? {
             return Ok(output);
         }
-        Ok(texts::run(&self.guest, program, args, input).unwrap_or_else(|| missing(program)))
+        Ok(texts::run(&self.guest, program, rest, input).unwrap_or_else(|| missing(program)))
     }
 
     /// Lets a simulated time pass; an error where the task ends before.

@@ -36,8 +36,8 @@ pub(super) fn service(programs: &Programs, args: &[&str]) -> Result<Output, Comm
         }
         _ => {}
     }
-    let argv = ["rc-service", name, word];
-    let done = programs.act(verb, name, &argv)?;
+    let command = ["rc-service", name, word];
+    let done = programs.act(verb, name, &command)?;
     let stopping = if matches!(verb, Verb::Stop | Verb::Restart) {
         format!(" * Stopping {name} ... [ ok ]\n")
     } else {
@@ -70,8 +70,9 @@ pub(super) fn update(guest: &Guest, args: &[&str]) -> Output {
         ["del" | "delete", name, ..] => (false, name),
         ["show", ..] | [] => {
             let state = guest.state();
-            let lines = state.services.values().filter(|service| service.enabled);
-            return Output::good(lines.map(|service| format!("{:>20} | default\n", service.name)).collect::<String>());
+            let enabled = state.services.values().filter(|service| service.enabled);
+            let lines: Vec<String> = enabled.map(|service| format!("{:>20} | default\n", service.name)).collect();
+            return Output::good(lines.concat());
         }
         [other, ..] => return Output::bad(1, format!(" * rc-update: invalid command `{other}'")),
     };

@@ -37,20 +37,20 @@ pub(super) fn run(programs: &Programs, program: &str, args: &[&str]) -> Result<O
         let words = args.join(" ");
         return Ok(Some(Output::bad(127, format!("this guest is simulated: {program} {words} is not there"))));
     };
-    let mut argv = vec![program];
-    argv.extend(args);
+    let mut command = vec![program];
+    command.extend(args);
     let updates = programs.guest.state().updates.clone();
     let output = match wish {
         Wish::List => list(manager, &updates),
         Wish::Refresh => {
-            programs.pass(REFRESH, &argv)?;
+            programs.pass(REFRESH, &command)?;
             Output::good("Hit:1 archive InRelease\nReading package lists... Done\n")
         }
         Wish::Simulate => Output::good(updates.iter().map(simulated).collect::<String>()),
         Wish::Update(only) => {
             let chosen: Vec<Update> =
                 updates.into_iter().filter(|update| only.is_empty() || only.contains(&update.name)).collect();
-            programs.pass(EACH.saturating_mul(u32::try_from(chosen.len()).unwrap_or(1)), &argv)?;
+            programs.pass(EACH.saturating_mul(u32::try_from(chosen.len()).unwrap_or(1)), &command)?;
             programs.guest.state().updates.retain(|update| !chosen.contains(update));
             Output::good(updated(manager, &chosen))
         }
@@ -64,25 +64,24 @@ fn wish(manager: &str, program: &str, args: &[&str]) -> Option<Wish> {
     let names = |from: usize| words.iter().skip(from).map(|name| (*name).to_owned()).collect();
     Some(match (manager, words.first().copied().unwrap_or_default()) {
         ("apt", "list") if has(&["--upgradable", "--upgradeable"]) => Wish::List,
-        ("apt", "update") | ("apk", "update") | ("dnf", "makecache") | ("zypper", "refresh" | "ref") => Wish::Refresh,
+        ("apt" | "apk", "update") | ("dnf", "makecache") | ("zypper", "refresh" | "ref") => Wish::Refresh,
         ("apt", "upgrade" | "dist-upgrade" | "full-upgrade")
             if has(&["-s", "--simulate", "--dry-run", "--just-print"]) =>
         {
             Wish::Simulate
         }
         ("apt", "upgrade" | "dist-upgrade" | "full-upgrade") => Wish::Update(Vec::new()),
-        ("apt", "install") => Wish::Update(names(1)),
-        ("apk", "version") => Wish::List,
+        ("apt", "install")
+        | ("apk", "upgrade")
+        | ("dnf", "upgrade" | "update")
+        | ("zypper", "update" | "up" | "patch") => Wish::Update(names(1)),
         ("apk", "list") if has(&["-u", "--upgradable", "--upgradeable"]) => Wish::List,
-        ("apk", "upgrade") => Wish::Update(names(1)),
-        ("dnf", "check-update" | "check-upgrade") => Wish::List,
-        ("dnf", "upgrade" | "update") => Wish::Update(names(1)),
-        ("pacman", _) if program == "checkupdates" => Wish::List,
-        ("pacman", _) if has(&["-Qu"]) => Wish::List,
+        ("apk", "version") | ("dnf", "check-update" | "check-upgrade") | ("zypper", "list-updates" | "lu") => {
+            Wish::List
+        }
+        ("pacman", _) if program == "checkupdates" || has(&["-Qu"]) => Wish::List,
         ("pacman", _) if has(&["-Sy", "-Syy"]) => Wish::Refresh,
         ("pacman", _) if has(&["-Syu", "-Su"]) => Wish::Update(Vec::new()),
-        ("zypper", "list-updates" | "lu") => Wish::List,
-        ("zypper", "update" | "up" | "patch") => Wish::Update(names(1)),
         _ => return None,
     })
 }

@@ -55,7 +55,6 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
             (char, Some(open)) if char == open => quote = None,
             ('$' | '`', Some('"') | None) => return Err(char.to_string()),
             ('\\', Some('"') | None) => word.get_or_insert_default().extend(chars.next()),
-            (char, Some(_)) => word.get_or_insert_default().push(char),
             ('\'' | '"', None) => {
                 quote = Some(char);
                 word.get_or_insert_default();
@@ -84,7 +83,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
                 }));
             }
             ('>' | '<' | '(' | ')' | '*' | '?' | '{' | '}' | '#' | '~', None) => return Err(char.to_string()),
-            (char, None) => word.get_or_insert_default().push(char),
+            (char, _) => word.get_or_insert_default().push(char),
         }
     }
     if quote.is_some() {

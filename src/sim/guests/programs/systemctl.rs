@@ -6,7 +6,7 @@ use crate::{
     sim::guests::{
         guest::{Guest, now, seconds},
         logs,
-        state::{Service, Up},
+        state::{Process, Service, Up},
     },
 };
 
@@ -21,8 +21,8 @@ pub(super) fn run(programs: &Programs, args: &[&str]) -> Result<Output, CommandE
         Some(&"reload") => Verb::Reload,
         _ => return Ok(look(guest, &words, &has)),
     };
-    let mut argv = vec!["systemctl"];
-    argv.extend(args);
+    let mut command = vec!["systemctl"];
+    command.extend(args);
     for unit in &words[1..] {
         let name = plain(unit);
         let Some(service) = guest.state().services.get(name).cloned() else {
@@ -35,7 +35,7 @@ pub(super) fn run(programs: &Programs, args: &[&str]) -> Result<Output, CommandE
                 format!("Failed to reload {0}: Job type reload is not applicable for unit {0}.", full(name)),
             ));
         }
-        if programs.act(verb, name, &argv)?.is_err() {
+        if programs.act(verb, name, &command)?.is_err() {
             let job = format!(
                 "Job for {0} failed because the control process exited with error code.\nSee \"systemctl status {0}\" and \
                  \"journalctl -xeu {0}\" for details.",
@@ -127,7 +127,7 @@ fn shown(guest: &Guest, service: &Service, boot: Option<i64>) -> String {
     format!(
         "Type={}\nMainPID={}\nResult={result}\nId={}\nDescription={}\nLoadState=loaded\nActiveState={}\nSubState={}\n\
          UnitFileState={}\nActiveEnterTimestampMonotonic={entered}\nCanReload={}\nTriggeredBy=\n",
-        service.kind.kind.as_deref().unwrap_or("simple"),
+        service.kind.form.as_deref().unwrap_or("simple"),
         service.pid().unwrap_or_default(),
         full(&service.name),
         guest.fill(&service.description(), &service.name, 0, 0, 0),
@@ -208,15 +208,14 @@ fn status(guest: &Guest, name: &str) -> Output {
         sub(service.up),
     );
     if let Some(pid) = service.pid() {
-        text += &format!(
+        let main = format!(
             "   Main PID: {pid} ({})\n      Tasks: {}\n     CGroup: /system.slice/{}\n",
             service.comm(),
             service.processes.len(),
             full(name)
         );
-        for process in &service.processes {
-            text += &format!("             ├─{} \"{}\"\n", process.pid, process.command);
-        }
+        let line = |process: &Process| format!("             ├─{} \"{}\"\n", process.pid, process.command);
+        text.extend([main].into_iter().chain(service.processes.iter().map(line)));
     }
     let code = if matches!(service.up, Up::Running | Up::Exited) { 0 } else { 3 };
     drop(state);
@@ -242,11 +241,12 @@ fn enable(guest: &Guest, enabled: bool, units: &[&str]) -> Output {
         }
         if before.0 != enabled {
             let link = format!("/etc/systemd/system/multi-user.target.wants/{}", full(name));
-            said += &if enabled {
+            let line = if enabled {
                 format!("Created symlink {link} → /usr/lib/systemd/system/{}.\n", full(name))
             } else {
                 format!("Removed \"{link}\".\n")
             };
+            said += &line;
         }
     }
     Output { code: 0, out: String::new(), err: said }
