@@ -24,6 +24,9 @@ pub fn can(name: &str) -> bool {
 
 /// Carries out one operation of those that run in a pve-agent over the Proxmox API alone.
 pub fn perform(client: &Client, op: &Op, target: &Target, task: &Task) -> Outcome {
+    if !can(op.name()) {
+        return Outcome::rejected(format!("{} can't be done on {target} by the Proxmox API", op.name()));
+    }
     let done = match (&target.what, op) {
         (What::Cluster, Op::GuestCreate { .. }) => making::create(client, op, task),
         (What::Guest(kind, vmid), _) => on_guest(client, op, *kind, *vmid, task),
