@@ -17,6 +17,7 @@ mod state;
 mod transport;
 mod tree;
 
+pub use agent::AgentError;
 pub use problems::{Faults, Problem};
 pub use transport::{Call, Program, Reply, SimTransport};
 
