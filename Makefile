@@ -24,7 +24,7 @@ help:
 check: ## formatting, clippy, quick tests
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
-	$(CARGO) $(RUNNER) --locked --lib --bins --test floors --test catalogue --test cli --test nl --test protocol --test simulator --test install_sh
+	$(CARGO) $(RUNNER) --locked --lib --bins --test floors --test catalogue --test cli --test nl --test protocol --test hostile --test simulator --test install_sh
 
 test: check lab ## everything that this machine can run
 

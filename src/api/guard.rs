@@ -2,8 +2,9 @@
 
 use super::Context;
 use crate::{
-    engine::roster::AuthError,
+    engine::{roster::AuthError, seal::Row},
     link::{
+        self,
         jwt::{Bound, JwtError},
         wire::Acknowledged,
     },
@@ -126,10 +127,23 @@ pub async fn read_body(body: Body, limit: usize) -> Result<Bytes, Response> {
     }
 }
 
+/// Takes in a short body that nobody will look at: a connection that is closed on unread bytes is reset, and the refusal
+/// (which tells the hub's clock) would be lost with it.
+async fn drain(body: Body) {
+    tokio::time::timeout(Duration::from_secs(1), axum::body::to_bytes(body, link::POLL_LIMIT)).await.map(drop).ok();
+}
+
 async fn check_agent(context: &Context, request: Request, limit: usize) -> Result<Request, Response> {
     let (mut parts, body) = request.into_parts();
-    let token = bearer(&parts.headers).ok_or_else(|| disbelieved(JwtError::Malformed.into()))?;
-    context.engine.roster.worth_reading(token).map_err(disbelieved)?;
+    let token = bearer(&parts.headers).ok_or(JwtError::Malformed.into());
+    let token = token.and_then(|token| context.engine.roster.worth_reading(token).map(|()| token));
+    let token = match token {
+        Ok(token) => token,
+        Err(error) => {
+            drain(body).await;
+            return Err(disbelieved(error));
+        }
+    };
     let body = read_body(body, limit).await?;
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let bound = Bound { method: parts.method.as_str(), path, body: &body };
@@ -160,6 +174,11 @@ fn check_operator(context: &Context, mut request: Request, class: Class) -> Resu
 fn operator_of(context: &Context, headers: &HeaderMap) -> Option<(String, Class)> {
     let hash = Digest::of(bearer(headers)?.as_bytes());
     let record = context.engine.store.operator_by_token(&hash).ok()??;
+    let row = Row::Operator { name: &record.name, role: &record.role, token: &hash };
+    if !context.engine.identity.sealed(&row, &record.seal) {
+        tracing::error!(operator = record.name, "this operator is on record, but was not added by this hub");
+        return None;
+    }
     let role = match record.role.as_str() {
         "admin" => Class::Admin,
         "operator" => Class::Operator,

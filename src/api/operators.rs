@@ -6,7 +6,7 @@ use super::{
     stream,
 };
 use crate::{
-    engine::asking::stored,
+    engine::{asking::stored, seal::Row},
     link::join::Pointer,
     model::{
         Answer, Failure, Inventory, Target,
@@ -17,7 +17,7 @@ use crate::{
         },
         selector,
     },
-    store::OperatorRecord,
+    store::{JoinTokenRecord, OperatorRecord},
     sys::{clock, random},
 };
 use axum::{
@@ -182,7 +182,11 @@ pub async fn join_token(
     let (token, now) = (secret(), clock::unix_seconds());
     let expires = now + JOIN_TOKEN_LIFE;
     let hash = Digest::of(token.as_bytes());
-    let kept = context.engine.store.add_join_token(hash, request.role, request.target, expires, who, now).await;
+    let JoinTokenRequest { role, target, .. } = request;
+    let named = target.as_ref().map(ToString::to_string).unwrap_or_default();
+    let seal = context.engine.identity.seal(&Row::JoinToken { hash: &hash, role: &role, target: &named, expires });
+    let record = JoinTokenRecord { hash, role, target, expires, seal };
+    let kept = context.engine.store.add_join_token(record, who, now).await;
     kept.map_err(|error| stored("keeping the join token", &error))?;
     Ok(Json(JoinToken { join_string: pointer(&context, token), expires }))
 }
@@ -203,8 +207,10 @@ pub async fn add(
         return Err(Failure::usage(format!("`{role}` is no role")).help("--role admin|operator|viewer").into());
     }
     let token = secret();
-    let record = OperatorRecord { name: name.clone(), role, created: clock::unix_seconds() };
-    let kept = context.engine.store.add_operator(record, Digest::of(token.as_bytes()), who).await;
+    let hash = Digest::of(token.as_bytes());
+    let seal = context.engine.identity.seal(&Row::Operator { name: &name, role: &role, token: &hash });
+    let record = OperatorRecord { name: name.clone(), role, created: clock::unix_seconds(), seal };
+    let kept = context.engine.store.add_operator(record, hash, who).await;
     kept.map_err(|error| stored("keeping the operator", &error))?;
     Ok(Json(OperatorToken { name, login_string: pointer(&context, token) }))
 }
@@ -212,7 +218,7 @@ pub async fn add(
 /// Operators.
 pub async fn list(State(context): State<Context>) -> Done<Vec<OperatorRow>> {
     let records = context.engine.store.operators().map_err(|error| stored("reading the operators", &error))?;
-    let row = |OperatorRecord { name, role, created }| OperatorRow { name, role, created };
+    let row = |OperatorRecord { name, role, created, .. }| OperatorRow { name, role, created };
     Ok(Json(records.into_iter().map(row).collect()))
 }
 

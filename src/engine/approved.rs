@@ -1,6 +1,7 @@
 //! The one way to what the executor takes: a plan that nobody had to approve, or whose approval is of its very digest,
 //! fresh, and made over preconditions that still hold.
 
+use super::{Identity, seal::Row};
 use crate::{
     model::{
         Inventory, Plan,
@@ -63,10 +64,20 @@ impl Approved {
         }
     }
 
-    /// A plan that had begun when the hub stopped: it was approved then, and goes on.
-    pub fn resume(stored: StoredPlan) -> Option<Self> {
-        let by = stored.approval.map_or(stored.operator, |(by, ..)| by);
-        (stored.state == PlanState::Running).then_some(Self { plan: stored.plan, by })
+    /// A plan that had begun when the hub stopped: it was approved then, and goes on. `None` for one that this hub has
+    /// not begun, whatever its row says.
+    pub fn resume(stored: StoredPlan, hub: &Identity) -> Option<Self> {
+        let StoredPlan { plan, state, operator, approval, begun_seal, .. } = stored;
+        let by = approval.map_or(operator, |(by, ..)| by);
+        let begun = Row::Begun { plan: &plan.body.id, digest: &plan.digest, by: &by };
+        if !hub.sealed(&begun, &begun_seal.unwrap_or_default()) {
+            tracing::error!(
+                plan = plan.body.id,
+                "the database says that this plan runs, but this hub did not begin it"
+            );
+            return None;
+        }
+        (state == PlanState::Running).then_some(Self { plan, by })
     }
 
     /// The plan.
@@ -100,7 +111,7 @@ mod tests {
         let meta = PlanMeta { id: "7Q2K".into(), text: String::new(), planner: "run".into(), created: 0 };
         let plan = make_plan(proposal, meta, &homelab(), &Policy::default()).unwrap();
         let state = PlanState::Proposed;
-        StoredPlan { plan, state, operator: "ann".into(), ended: None, approval, results: Vec::new() }
+        StoredPlan { plan, state, operator: "ann".into(), ended: None, approval, begun_seal: None, results: Vec::new() }
     }
 
     #[test]

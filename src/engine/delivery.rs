@@ -6,6 +6,7 @@ use crate::{
     link::{
         POLL_HOLD, PROTOCOL,
         envelope::{Command, Signed, Work},
+        keys::PublicKey,
         wire::{PollReply, PollRequest, ResultRequest},
     },
     model::{
@@ -47,6 +48,8 @@ pub struct Delivery {
 struct Queue {
     state: Mutex<Pending>,
     wake: Notify,
+    /// How often the polls that were held had to end at once.
+    cuts: AtomicU64,
 }
 
 #[derive(Default)]
@@ -98,9 +101,17 @@ pub struct Order {
 
 impl Delivery {
     /// With the commands that had not ended when the hub stopped.
-    pub fn new(open: Vec<CommandRecord>) -> Self {
+    pub fn new(open: Vec<CommandRecord>, hub: &PublicKey) -> Self {
         let delivery = Self { queues: Mutex::default(), waiting: Mutex::default() };
         for record in open {
+            // An agent obeys nothing else anyway, and would wait for ever before it.
+            let genuine = record.signed.signed_by(hub).is_some_and(|command| {
+                (&command.id, &command.agent, command.seq) == (&record.id, &record.agent, record.seq)
+            });
+            if !genuine {
+                tracing::error!(command = record.id, "this command is on record, but this hub did not give it");
+                continue;
+            }
             // Any of them may have been sent before the hub stopped.
             let queue = delivery.queue(&record.agent);
             queue.state().handed = record.seq;
@@ -112,6 +123,15 @@ impl Delivery {
     fn queue(&self, agent: &str) -> Arc<Queue> {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(queues.entry(agent.to_owned()).or_default())
+    }
+
+    /// Ends the polls of an agent that are being held: who it is has changed.
+    pub fn cut(&self, agent: &str) {
+        let queue = self.queue(agent);
+        queue.cuts.fetch_add(1, Ordering::SeqCst);
+        queue.wake.notify_waiters();
+        // For the poll that is just about to wait.
+        queue.wake.notify_one();
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<String, Waiter>> {
@@ -203,7 +223,13 @@ impl Engine {
         let mut stopping = self.stopping();
         let hold = tokio::time::sleep(Duration::from_secs(POLL_HOLD));
         tokio::pin!(hold);
+        let cuts = queue.cuts.load(Ordering::SeqCst);
         loop {
+            if queue.cuts.load(Ordering::SeqCst) != cuts {
+                // The next poll is looked at anew, or refused.
+                let time = clock::unix_seconds();
+                return PollReply { protocol: PROTOCOL, time, commands: Vec::new(), cancel: Vec::new() };
+            }
             let (commands, cancel, news) = queue.due(request.high_water);
             let reply = PollReply { protocol: PROTOCOL, time: clock::unix_seconds(), commands, cancel };
             if was_away || news {

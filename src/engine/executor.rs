@@ -5,6 +5,7 @@ use super::{
     Engine,
     approved::Approved,
     delivery::{About, Order, TAKE_WITHIN},
+    seal::Row,
 };
 use crate::{
     link::{
@@ -41,14 +42,18 @@ impl Engine {
     /// Begins a plan; returns when that is on record. It runs to its end by itself.
     pub async fn start(self: &Arc<Self>, approved: Approved) -> Result<(), StoreError> {
         let now = clock::unix_seconds();
-        self.store.start_plan(approved.plan().body.id.clone(), approved.by().to_owned(), now).await?;
+        let (id, by) = (approved.plan().body.id.clone(), approved.by().to_owned());
+        let seal = self.identity.seal(&Row::Begun { plan: &id, digest: &approved.plan().digest, by: &by });
+        self.store.start_plan(id, seal, by, now).await?;
         tokio::spawn(Arc::clone(self).run(approved));
         Ok(())
     }
 
     /// Goes on with the plans that were under way when the hub stopped.
     pub fn resume(self: &Arc<Self>) -> Result<usize, StoreError> {
-        let approved: Vec<Approved> = self.store.running_plans()?.into_iter().filter_map(Approved::resume).collect();
+        let running = self.store.running_plans()?;
+        let approved: Vec<Approved> =
+            running.into_iter().filter_map(|plan| Approved::resume(plan, &self.identity)).collect();
         let count = approved.len();
         for plan in approved {
             tracing::info!(plan = plan.plan().body.id, "a plan goes on");
@@ -260,6 +265,7 @@ impl Engine {
         let half = matches!(op, Op::AgentDeploy {}) && failed && agent.record.joined_at >= begun;
         if agent.record.role == AgentRole::Agent.as_str() && (removed || half) {
             self.roster.remove(&agent.record.id);
+            self.delivery.cut(&agent.record.id);
             self.store.remove_agent(agent.record.id, clock::unix_seconds(), "hub".to_owned()).await?;
         }
         Ok(())

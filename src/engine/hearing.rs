@@ -1,6 +1,6 @@
 //! What agents tell beside results: joining, facts, the cluster's inventory, progress, output.
 
-use super::{Engine, roster::Agent};
+use super::{Engine, roster::Agent, seal::Row};
 use crate::{
     link::{
         OUTPUT_LIMIT, PROTOCOL,
@@ -28,7 +28,7 @@ impl Engine {
     /// Registers a new agent, by a token of its own or by the word of the pve-agent that deploys it.
     pub async fn join(&self, request: JoinRequest, attested_by: Option<Agent>) -> Result<JoinReply, Refused> {
         let now = clock::unix_seconds();
-        let record = AgentRecord {
+        let mut record = AgentRecord {
             id: request.public_key.agent_id(),
             public_key: request.public_key.into(),
             role: request.role.as_str().to_owned(),
@@ -38,21 +38,30 @@ impl Engine {
             joined: if attested_by.is_some() { "attested" } else { "token" }.to_owned(),
             joined_at: now,
             facts: None,
+            seal: String::new(),
         };
+        record.seal = self.identity.seal(&Row::Agent(&record));
         match (attested_by, request.attestation, request.token) {
             (Some(node), Some(attestation), None) if request.role == AgentRole::Agent => {
                 let (command, nonce) = (attestation.command, attestation.nonce);
                 self.store.join_by_attestation(record.clone(), node.record.id, command, nonce).await?;
             }
             (None, None, Some(token)) => {
-                self.store.join_by_token(record.clone(), Digest::of(token.as_bytes()), now).await?;
+                let (hash, hub) = (Digest::of(token.as_bytes()), self.identity.key.public());
+                let of = hash.clone();
+                let sealed = move |role: &str, target: &str, expires, seal: &str| {
+                    Row::JoinToken { hash: &of, role, target, expires }.sealed_by(&hub, seal)
+                };
+                self.store.join_by_token(record.clone(), hash, now, sealed).await?;
             }
             _ => return Err(Refused::Forbidden("a join has either a token or a node's attestation".to_owned())),
         }
         tracing::info!(agent = record.id, target = %record.target, joined = record.joined, "an agent joined");
         let reply =
             JoinReply { protocol: PROTOCOL, agent: record.id.clone(), generation: record.generation, time: now };
-        self.roster.insert(record, 0);
+        // A poll that is held for who was known before would not see what is queued for who is known now.
+        let id = record.id.clone();
+        self.roster.insert(record, 0).iter().chain([&id]).for_each(|id| self.delivery.cut(id));
         Ok(reply)
     }
 

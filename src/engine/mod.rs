@@ -10,6 +10,7 @@ pub mod hearing;
 pub mod overview;
 pub mod planning;
 pub mod roster;
+pub mod seal;
 
 use crate::{
     link::{join::Pointer, keys::SigningKey},
@@ -21,6 +22,7 @@ use crate::{
 use delivery::Delivery;
 use overview::Overview;
 use roster::Roster;
+use seal::Row;
 use std::{path::PathBuf, sync::Arc};
 use tokio::sync::{broadcast, watch};
 
@@ -73,9 +75,14 @@ impl Engine {
     /// Wakes up: reads agents, inventories and open commands from the store.
     pub fn new(parts: Parts) -> Result<Arc<Self>, StoreError> {
         let Parts { store, identity, planner, policy, output } = parts;
-        let roster = Roster::new(store.agents()?, identity.pointer.hub.clone(), clock::unix_seconds());
+        let (known, forged): (Vec<_>, Vec<_>) =
+            store.agents()?.into_iter().partition(|agent| identity.sealed(&Row::Agent(agent), &agent.seal));
+        for agent in forged {
+            tracing::error!(agent = agent.id, target = %agent.target, "this agent is on record, but did not join here");
+        }
+        let roster = Roster::new(known, identity.pointer.hub.clone(), clock::unix_seconds());
         let overview = Overview::new(store.inventories()?);
-        let delivery = Delivery::new(store.open_commands()?);
+        let delivery = Delivery::new(store.open_commands()?, &identity.key.public());
         let (events, _) = broadcast::channel(EVENTS);
         let (stopping, _) = watch::channel(false);
         let engine = Self { store, identity, policy, roster, planner, overview, delivery, events, output, stopping };

@@ -77,14 +77,16 @@ impl Roster {
         roster
     }
 
-    /// Adds an agent in the place of any other for its target.
-    pub fn insert(&self, record: AgentRecord, now: i64) {
+    /// Adds an agent in the place of any other for its target; the ids of those others, which are no longer known.
+    pub fn insert(&self, record: AgentRecord, now: i64) -> Vec<String> {
         let Ok(key) = PublicKey::try_from(record.public_key.clone()) else {
-            return tracing::error!(agent = record.id, "the stored key does not read");
+            tracing::error!(agent = record.id, "the stored key does not read");
+            return Vec::new();
         };
         let mut agents = self.agents.write().unwrap_or_else(PoisonError::into_inner);
-        agents.retain(|_, agent| agent.record.target != record.target);
+        let displaced = agents.extract_if(|_, agent| agent.record.target == record.target).map(|(id, _)| id).collect();
         agents.insert(record.id.clone(), Agent { record, key, last_seen: now });
+        displaced
     }
 
     /// Forgets an agent.
@@ -188,6 +190,7 @@ mod tests {
             joined: "token".into(),
             joined_at: 0,
             facts: None,
+            seal: String::new(),
         }
     }
 
@@ -208,7 +211,8 @@ mod tests {
     fn a_new_agent_takes_the_place_of_the_one_before() {
         let ((first, _), (second, _)) = (SigningKey::make(), SigningKey::make());
         let roster = Roster::new(vec![record(&first, Target::ct(101))], "h".into(), 0);
-        roster.insert(record(&second, Target::ct(101)), 5);
+        let displaced = roster.insert(record(&second, Target::ct(101)), 5);
+        assert_eq!(displaced, [first.public().agent_id()]);
         assert_eq!(roster.all().len(), 1);
         assert_eq!(roster.of_target(&Target::ct(101)).unwrap().record.id, second.public().agent_id());
     }

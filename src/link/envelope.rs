@@ -117,6 +117,12 @@ impl Command {
 }
 
 impl Signed {
+    /// What it says, if the hub with this key has signed it, for whomever.
+    pub fn signed_by(&self, hub: &PublicKey) -> Option<Command> {
+        let signed = hub.verifies(self.payload.as_bytes(), &self.signature);
+        signed.then(|| serde_json::from_str(&self.payload).ok()).flatten()
+    }
+
     /// Opens it, if it is the hub's order to this very agent. Whether its time is over is the caller's to ask: a command
     /// that was accepted in time may be opened again from the journal.
     pub fn open(&self, party: &Party) -> Result<Command, EnvelopeError> {

@@ -25,10 +25,12 @@ pub struct AgentRecord {
     pub joined_at: i64,
     /// What it has told of its machine.
     pub facts: Option<Facts>,
+    /// The hub's seal over who it is.
+    pub seal: String,
 }
 
-/// A join token's role, target, expiry and user.
-type Token = (String, Option<String>, i64, Option<String>);
+/// A join token's role, target, expiry, user and seal.
+type Token = (String, Option<String>, i64, Option<String>, String);
 
 fn agent(row: &Row) -> rusqlite::Result<(AgentRecord, String, Option<String>)> {
     let record = AgentRecord {
@@ -41,6 +43,7 @@ fn agent(row: &Row) -> rusqlite::Result<(AgentRecord, String, Option<String>)> {
         joined: row.get(6)?,
         joined_at: row.get(7)?,
         facts: None,
+        seal: row.get(9)?,
     };
     Ok((record, row.get(3)?, row.get(8)?))
 }
@@ -50,10 +53,11 @@ fn insert(connection: &Connection, record: &AgentRecord) -> Result<(), StoreErro
     let target = record.target.to_string();
     connection.execute("DELETE FROM agents WHERE target = ?1 OR id = ?2", params![target, record.id])?;
     // A key that comes back goes on where its journal stands: sequence numbers are never used again.
-    let sql = "INSERT INTO agents (id, public_key, role, target, version, generation, joined, joined_at, next_seq)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, (SELECT coalesce(max(seq), 0) + 1 FROM commands WHERE agent = ?1))";
-    let AgentRecord { id, public_key, role, version, generation, joined, joined_at, .. } = record;
-    connection.execute(sql, params![id, public_key, role, target, version, generation, joined, joined_at])?;
+    let sql = "INSERT INTO agents (id, public_key, role, target, version, generation, joined, joined_at, seal, next_seq)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, (SELECT coalesce(max(seq), 0) + 1 FROM commands WHERE agent = ?1))";
+    let AgentRecord { id, public_key, role, version, generation, joined, joined_at, seal, .. } = record;
+    let values = params![id, public_key, role, target, version, generation, joined, joined_at, seal];
+    connection.execute(sql, values)?;
     audit(connection, *joined_at, id, "agent.join", &target)
 }
 
@@ -75,7 +79,8 @@ impl Store {
     /// All agents.
     pub fn agents(&self) -> Result<Vec<AgentRecord>, StoreError> {
         self.read(|connection| {
-            let sql = "SELECT id, public_key, role, target, version, generation, joined, joined_at, facts FROM agents";
+            let sql =
+                "SELECT id, public_key, role, target, version, generation, joined, joined_at, facts, seal FROM agents";
             let mut query = connection.prepare(sql)?;
             let rows: Vec<_> = query.query_map([], agent)?.collect::<Result<_, _>>()?;
             let whole = |(mut record, target, facts): (AgentRecord, String, Option<String>)| {
@@ -89,16 +94,28 @@ impl Store {
         })
     }
 
-    /// Registers an agent by a join token, which is used up by that. `Conflict` says why the token does not count.
-    pub async fn join_by_token(&self, record: AgentRecord, token_hash: Digest, now: i64) -> Result<(), StoreError> {
+    /// Registers an agent by a join token, which is used up by that. `sealed` says of role, target (empty where open),
+    /// expiry and seal whether they are as the hub has made them. `Conflict` says why the token does not count.
+    pub async fn join_by_token(
+        &self,
+        record: AgentRecord,
+        token_hash: Digest,
+        now: i64,
+        sealed: impl Fn(&str, &str, i64, &str) -> bool + Send + 'static,
+    ) -> Result<(), StoreError> {
         self.write(move |connection| {
-            let sql = "SELECT role, target, expires, used_by FROM join_tokens WHERE hash = ?1";
-            let read = |row: &Row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+            let sql = "SELECT role, target, expires, used_by, seal FROM join_tokens WHERE hash = ?1";
+            let read = |row: &Row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?));
             let token: Option<Token> = connection.query_row(sql, [token_hash.as_str()], read).optional()?;
             let why = match &token {
                 None => Some("the join token is not known".to_owned()),
-                Some((.., Some(_))) => Some("the join token has been used already".to_owned()),
-                Some((_, _, expires, _)) if *expires < now => Some("the join token has expired".to_owned()),
+                Some((role, target, expires, _, seal))
+                    if !sealed(role, target.as_deref().unwrap_or_default(), *expires, seal) =>
+                {
+                    Some("the join token was not made by this hub".to_owned())
+                }
+                Some((_, _, _, Some(_), _)) => Some("the join token has been used already".to_owned()),
+                Some((_, _, expires, ..)) if *expires < now => Some("the join token has expired".to_owned()),
                 Some((role, ..)) if *role != record.role => Some(format!("the join token is for a {role}")),
                 Some((_, Some(target), ..)) if *target != record.target.to_string() => {
                     Some(format!("the join token is for {target}"))
@@ -184,7 +201,12 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::JoinTokenRecord;
     use std::path::Path;
+
+    fn good(_: &str, _: &str, _: i64, seal: &str) -> bool {
+        seal == "good"
+    }
 
     fn record(id: &str) -> AgentRecord {
         AgentRecord {
@@ -197,12 +219,20 @@ mod tests {
             joined: "token".to_owned(),
             joined_at: 0,
             facts: None,
+            seal: String::new(),
         }
     }
 
     async fn store_with_token(directory: &Path) -> (Store, Digest) {
         let (store, hash) = (Store::open(&directory.join("hub.db")).unwrap(), Digest::of(b"token"));
-        let added = store.add_join_token(hash.clone(), "agent".into(), None, 600, "root".into(), 0);
+        let token = JoinTokenRecord {
+            hash: hash.clone(),
+            role: "agent".into(),
+            target: None,
+            expires: 600,
+            seal: "good".into(),
+        };
+        let added = store.add_join_token(token, "root".into(), 0);
         added.await.unwrap();
         (store, hash)
     }
@@ -211,12 +241,14 @@ mod tests {
     async fn a_join_token_counts_once_and_in_time() {
         let directory = tempfile::tempdir().unwrap();
         let (store, hash) = store_with_token(directory.path()).await;
-        let late = store.join_by_token(record("late"), hash.clone(), 601).await.unwrap_err();
+        let late = store.join_by_token(record("late"), hash.clone(), 601, good).await.unwrap_err();
         assert_eq!(late.to_string(), "the join token has expired");
-        store.join_by_token(record("first"), hash.clone(), 600).await.unwrap();
-        let second = store.join_by_token(record("second"), hash, 600).await.unwrap_err();
+        let forged = store.join_by_token(record("forged"), hash.clone(), 600, |_, _, _, _| false).await.unwrap_err();
+        assert_eq!(forged.to_string(), "the join token was not made by this hub");
+        store.join_by_token(record("first"), hash.clone(), 600, good).await.unwrap();
+        let second = store.join_by_token(record("second"), hash, 600, good).await.unwrap_err();
         assert_eq!(second.to_string(), "the join token has been used already");
-        let stranger = store.join_by_token(record("third"), Digest::of(b"other"), 0).await.unwrap_err();
+        let stranger = store.join_by_token(record("third"), Digest::of(b"other"), 0, good).await.unwrap_err();
         assert_eq!(stranger.to_string(), "the join token is not known");
         assert_eq!(store.agents().unwrap().len(), 1);
     }
@@ -229,7 +261,7 @@ mod tests {
         let mut joins = tokio::task::JoinSet::new();
         for n in 0..100 {
             let (store, hash) = (std::sync::Arc::clone(&store), hash.clone());
-            joins.spawn(async move { store.join_by_token(record(&format!("a{n}")), hash, 0).await.is_ok() });
+            joins.spawn(async move { store.join_by_token(record(&format!("a{n}")), hash, 0, good).await.is_ok() });
         }
         let won = joins.join_all().await.into_iter().filter(|won| *won).count();
         assert_eq!((won, store.agents().unwrap().len()), (1, 1));

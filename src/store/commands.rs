@@ -130,10 +130,11 @@ impl Store {
         self.write(move |connection| finish(connection, agent.as_deref(), &id, event, outcome)).await
     }
 
-    /// Begins a plan.
-    pub async fn start_plan(&self, id: String, by: String, now: i64) -> Result<(), StoreError> {
+    /// Begins a plan, with the hub's seal over that.
+    pub async fn start_plan(&self, id: String, seal: String, by: String, now: i64) -> Result<(), StoreError> {
         self.write(move |connection| {
             advance(connection, &id, PlanEvent::Started, now)?;
+            connection.execute("UPDATE plans SET begun_seal = ?1 WHERE id = ?2", params![seal, id])?;
             super::operators::audit(connection, now, &by, "plan.start", &id)
         })
         .await

@@ -8,17 +8,18 @@ const MIGRATIONS: &[&str] = &["
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 
 CREATE TABLE operators (
-    name TEXT PRIMARY KEY, role TEXT NOT NULL, token_hash TEXT NOT NULL UNIQUE, created INTEGER NOT NULL
+    name TEXT PRIMARY KEY, role TEXT NOT NULL, token_hash TEXT NOT NULL UNIQUE, created INTEGER NOT NULL,
+    seal TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE join_tokens (
-    hash TEXT PRIMARY KEY, role TEXT NOT NULL, target TEXT, expires INTEGER NOT NULL, used_by TEXT
+    hash TEXT PRIMARY KEY, role TEXT NOT NULL, target TEXT, expires INTEGER NOT NULL, used_by TEXT, seal TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE agents (
     id TEXT PRIMARY KEY, public_key TEXT NOT NULL UNIQUE, role TEXT NOT NULL, target TEXT NOT NULL,
     version TEXT NOT NULL, generation INTEGER NOT NULL, joined TEXT NOT NULL, joined_at INTEGER NOT NULL,
-    next_seq INTEGER NOT NULL DEFAULT 1, facts TEXT
+    next_seq INTEGER NOT NULL DEFAULT 1, facts TEXT, seal TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE inventories (agent TEXT PRIMARY KEY REFERENCES agents ON DELETE CASCADE, inventory TEXT NOT NULL) STRICT;
@@ -26,7 +27,7 @@ CREATE TABLE inventories (agent TEXT PRIMARY KEY REFERENCES agents ON DELETE CAS
 CREATE TABLE plans (
     id TEXT PRIMARY KEY, body BLOB NOT NULL, digest TEXT NOT NULL, findings TEXT NOT NULL, state TEXT NOT NULL,
     operator TEXT NOT NULL, created INTEGER NOT NULL, ended INTEGER,
-    approved_by TEXT, approved_at INTEGER, approved_digest TEXT
+    approved_by TEXT, approved_at INTEGER, approved_digest TEXT, begun_seal TEXT
 ) STRICT;
 CREATE INDEX plans_by_time ON plans (created);
 

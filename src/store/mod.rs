@@ -9,7 +9,7 @@ mod plans;
 
 pub use agents::AgentRecord;
 pub use commands::{CommandRecord, NewCommand};
-pub use operators::OperatorRecord;
+pub use operators::{JoinTokenRecord, OperatorRecord};
 pub use plans::StoredPlan;
 
 use rusqlite::{Connection, OpenFlags};

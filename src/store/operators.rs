@@ -13,10 +13,27 @@ pub struct OperatorRecord {
     pub role: String,
     /// When, in seconds since the epoch.
     pub created: i64,
+    /// The hub's seal over name, role and token.
+    pub seal: String,
+}
+
+/// What lets an agent join once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinTokenRecord {
+    /// Of the token.
+    pub hash: Digest,
+    /// `agent` or `pve-agent`.
+    pub role: String,
+    /// What it may look after; `None` where that is open.
+    pub target: Option<Target>,
+    /// Until when, in seconds since the epoch.
+    pub expires: i64,
+    /// The hub's seal over all of that.
+    pub seal: String,
 }
 
 fn operator(row: &Row) -> rusqlite::Result<OperatorRecord> {
-    Ok(OperatorRecord { name: row.get(0)?, role: row.get(1)?, created: row.get(2)? })
+    Ok(OperatorRecord { name: row.get(0)?, role: row.get(1)?, created: row.get(2)?, seal: row.get(3)? })
 }
 
 /// Adds a line to the audit trail, in the caller's transaction.
@@ -48,9 +65,9 @@ impl Store {
     /// Adds an operator; `Conflict` where there is one of that name.
     pub async fn add_operator(&self, record: OperatorRecord, token_hash: Digest, by: String) -> Result<(), StoreError> {
         self.write(move |connection| {
-            let OperatorRecord { name, role, created } = record;
-            let sql = "INSERT INTO operators VALUES (?1, ?2, ?3, ?4) ON CONFLICT (name) DO NOTHING";
-            if connection.execute(sql, params![name, role, token_hash.as_str(), created])? == 0 {
+            let OperatorRecord { name, role, created, seal } = record;
+            let sql = "INSERT INTO operators VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) DO NOTHING";
+            if connection.execute(sql, params![name, role, token_hash.as_str(), created, seal])? == 0 {
                 return Err(StoreError::Conflict(format!("there is an operator {name} already")));
             }
             audit(connection, created, &by, "operator.add", &name)
@@ -71,7 +88,7 @@ impl Store {
     /// All operators by name.
     pub fn operators(&self) -> Result<Vec<OperatorRecord>, StoreError> {
         self.read(|connection| {
-            let mut query = connection.prepare("SELECT name, role, created FROM operators ORDER BY name")?;
+            let mut query = connection.prepare("SELECT name, role, created, seal FROM operators ORDER BY name")?;
             let rows = query.query_map([], operator)?.collect::<Result<_, _>>()?;
             Ok(rows)
         })
@@ -80,25 +97,18 @@ impl Store {
     /// The operator who has the token with this hash.
     pub fn operator_by_token(&self, token_hash: &Digest) -> Result<Option<OperatorRecord>, StoreError> {
         self.read(|connection| {
-            let sql = "SELECT name, role, created FROM operators WHERE token_hash = ?1";
+            let sql = "SELECT name, role, created, seal FROM operators WHERE token_hash = ?1";
             Ok(connection.prepare_cached(sql)?.query_row([token_hash.as_str()], operator).optional()?)
         })
     }
 
-    /// Keeps a join token's hash.
-    pub async fn add_join_token(
-        &self,
-        hash: Digest,
-        role: String,
-        target: Option<Target>,
-        expires: i64,
-        by: String,
-        now: i64,
-    ) -> Result<(), StoreError> {
+    /// Keeps a join token, by its hash.
+    pub async fn add_join_token(&self, token: JoinTokenRecord, by: String, now: i64) -> Result<(), StoreError> {
         self.write(move |connection| {
+            let JoinTokenRecord { hash, role, target, expires, seal } = token;
             let target = target.map(|target| target.to_string());
-            let sql = "INSERT INTO join_tokens (hash, role, target, expires) VALUES (?1, ?2, ?3, ?4)";
-            connection.execute(sql, params![hash.as_str(), role, target, expires])?;
+            let sql = "INSERT INTO join_tokens (hash, role, target, expires, seal) VALUES (?1, ?2, ?3, ?4, ?5)";
+            connection.execute(sql, params![hash.as_str(), role, target, expires, seal])?;
             audit(connection, now, &by, "join-token.make", &role)
         })
         .await

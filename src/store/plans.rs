@@ -22,11 +22,14 @@ pub struct StoredPlan {
     pub ended: Option<i64>,
     /// Who approved it, when, and which digest.
     pub approval: Option<(String, i64, Digest)>,
+    /// The hub's seal over its having begun.
+    pub begun_seal: Option<String>,
     /// What has come of it so far.
     pub results: Vec<TargetResult>,
 }
 
-const COLUMNS: &str = "id, body, digest, findings, state, operator, ended, approved_by, approved_at, approved_digest";
+const COLUMNS: &str =
+    "id, body, digest, findings, state, operator, ended, approved_by, approved_at, approved_digest, begun_seal";
 
 struct Raw {
     id: String,
@@ -37,6 +40,7 @@ struct Raw {
     operator: String,
     ended: Option<i64>,
     approved: (Option<String>, Option<i64>, Option<String>),
+    begun_seal: Option<String>,
 }
 
 fn raw(row: &Row) -> rusqlite::Result<Raw> {
@@ -49,6 +53,7 @@ fn raw(row: &Row) -> rusqlite::Result<Raw> {
         operator: row.get(5)?,
         ended: row.get(6)?,
         approved: (row.get(7)?, row.get(8)?, row.get(9)?),
+        begun_seal: row.get(10)?,
     })
 }
 
@@ -66,7 +71,15 @@ fn whole(connection: &Connection, raw: Raw) -> Result<StoredPlan, StoreError> {
     let mut query = connection.prepare_cached(sql)?;
     let rows: Vec<String> = query.query_map([&raw.id], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let results = rows.iter().map(|text| json("result", text)).collect::<Result<_, _>>()?;
-    Ok(StoredPlan { plan, state, operator: raw.operator, ended: raw.ended, approval, results })
+    Ok(StoredPlan {
+        plan,
+        state,
+        operator: raw.operator,
+        ended: raw.ended,
+        approval,
+        begun_seal: raw.begun_seal,
+        results,
+    })
 }
 
 /// Moves a plan's state, if the machine has that move from where it stands now.

@@ -62,11 +62,18 @@ impl Hub {
     /// A new hub on a free port of loopback.
     pub fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        Self::start_in(directory, "127.0.0.1:0")
+        let process = spawn(&directory, "127.0.0.1:0", None);
+        Self::started(directory, process)
     }
 
-    fn start_in(directory: tempfile::TempDir, listen: &str) -> Self {
-        let process = spawn(&directory, listen);
+    /// A new hub whose soft limit for open files is this one, as an ordinary shell or service manager gives it.
+    pub fn start_with_open_files(limit: u32) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let process = spawn(&directory, "127.0.0.1:0", Some(limit));
+        Self::started(directory, process)
+    }
+
+    fn started(directory: tempfile::TempDir, process: Child) -> Self {
         let socket = directory.path().join("run/hub.sock");
         let api = Http::new(&Endpoint::Unix(socket)).unwrap();
         let mut hub = Self { directory, process, api, address: String::new() };
@@ -83,9 +90,15 @@ impl Hub {
 
     /// Kills it with SIGKILL and starts it again on the same port.
     pub fn restart(&mut self) {
+        self.restart_after(|_| {});
+    }
+
+    /// The same, with something done to its database in between.
+    pub fn restart_after(&mut self, meddle: impl FnOnce(&rusqlite::Connection)) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-        self.process = spawn(&self.directory, &self.address);
+        meddle(&rusqlite::Connection::open(self.directory.path().join("lib/hub/hub.db")).unwrap());
+        self.process = spawn(&self.directory, &self.address, None);
         wait_until("the hub answers again", || self.api.send("GET", "/api/v1/hub", &[], b"", PATIENCE).is_ok());
     }
 
@@ -150,24 +163,47 @@ impl Hub {
         command.args(args).env("REMOTECTL_ROOT", self.directory.path()).stdin(Stdio::null()).output().unwrap()
     }
 
-    /// The status of a request over TLS, as anybody on the network could send it.
-    pub fn over_tls(&self, method: &str, path: &str, authorization: Option<&str>) -> u16 {
-        let pointer: Pointer = self.join_string("agent").parse().unwrap();
+    /// The way to this hub, without a token.
+    pub fn pointer(&self) -> Pointer {
+        let mut pointer: Pointer = self.join_string("agent").parse().unwrap();
+        pointer.token = None;
+        pointer
+    }
+
+    /// A client over TLS, as anybody on the network could make one.
+    pub fn tls(&self) -> Http {
+        let pointer = self.pointer();
         let endpoint = Endpoint::Tls {
             addresses: vec![self.address.clone()],
             name: pointer.server_name(),
             trust: Trust::PinnedAuthority(pointer.fingerprint),
             clock: Clock::new(),
         };
-        let mut headers = vec![("content-type", "application/json")];
+        Http::new(&endpoint).unwrap()
+    }
+
+    /// The status of a request over TLS.
+    pub fn over_tls(&self, method: &str, path: &str, authorization: Option<&str>) -> u16 {
+        let mut headers = JSON.to_vec();
         headers.extend(authorization.map(|token| ("authorization", token)));
-        Http::new(&endpoint).unwrap().send(method, path, &headers, b"", PATIENCE).unwrap().status
+        self.tls().send(method, path, &headers, b"", PATIENCE).unwrap().status
+    }
+
+    /// How many files it may have open.
+    pub fn open_files(&self) -> u64 {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.process.id())).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        line.split_whitespace().nth(3).unwrap().parse().unwrap()
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap()
     }
 
     /// How many requests of agents it has logged.
     pub fn requests_seen(&self) -> usize {
-        let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap();
-        log.lines().filter(|line| line.contains("joined") || line.contains("not believed")).count()
+        self.log().lines().filter(|line| line.contains("joined") || line.contains("not believed")).count()
     }
 
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
@@ -199,9 +235,14 @@ impl Drop for Hub {
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 
-fn spawn(directory: &tempfile::TempDir, listen: &str) -> Child {
+fn spawn(directory: &tempfile::TempDir, listen: &str, open_files: Option<u32>) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(directory.path().join("log")).unwrap();
-    std::process::Command::new(env!("CARGO_BIN_EXE_remotectl"))
+    let exe = env!("CARGO_BIN_EXE_remotectl");
+    let mut command = std::process::Command::new(if open_files.is_some() { "sh" } else { exe });
+    if let Some(limit) = open_files {
+        command.args(["-c", "ulimit -Sn \"$1\" && shift && exec \"$@\"", "sh", &limit.to_string(), exe]);
+    }
+    command
         .args(["hub", "serve", "--listen", listen])
         .env("REMOTECTL_ROOT", directory.path())
         .env("REMOTECTL_LOG", "debug")
@@ -225,6 +266,7 @@ pub struct Agent {
 #[derive(Default)]
 struct Recorded {
     performed: Mutex<Vec<String>>,
+    commands: Mutex<Vec<String>>,
     /// Held while a test wants commands to be under way.
     gate: Mutex<()>,
 }
@@ -236,6 +278,7 @@ impl Worker for Recorded {
             Work::Deploy { .. } => "deploy",
             Work::Echo => "echo",
         };
+        self.commands.lock().unwrap().push(command.id.clone());
         self.performed.lock().unwrap().push(format!("{what} {}", command.target));
         drop(self.gate.lock().unwrap());
         Outcome::success("recorded")
@@ -288,7 +331,7 @@ impl Agent {
 
     /// Vouches for a new key, as a pve-agent does in a deployment.
     pub fn attest(&self, target: &str, command: &str, nonce: &str) -> Result<(), String> {
-        let link = Link::new(&self.pointer, Arc::clone(&self.key), 1, Clock::new()).unwrap();
+        let link = self.link();
         let request = JoinRequest {
             protocol: PROTOCOL,
             public_key: SigningKey::make().0.public(),
@@ -321,6 +364,21 @@ impl Agent {
             attestation: None,
         };
         link.join(&request).map(|_| ()).map_err(|error| remotectl::model::outcome::chain(&error))
+    }
+
+    /// The ids of the commands that it was told to carry out, in order.
+    pub fn commands(&self) -> Vec<String> {
+        self.work.commands.lock().unwrap().clone()
+    }
+
+    /// A connection of its own to the hub, with its key.
+    pub fn link(&self) -> Link {
+        Link::new(&self.pointer, Arc::clone(&self.key), 1, Clock::new()).unwrap()
+    }
+
+    /// Its key.
+    pub fn key(&self) -> &SigningKey {
+        &self.key
     }
 
     /// What it was told to do, in order.

@@ -15,7 +15,7 @@ use crate::{
     model::{Failure, Policy, messages::HubInfo, outcome::chain},
     sys::{
         env::Places,
-        files,
+        files, limits,
         tls::{self, TlsError},
     },
 };
@@ -167,6 +167,7 @@ pub fn install(options: &HubOptions) -> Result<(), Failure> {
 /// `hub serve`.
 pub fn serve(options: &HubOptions) -> Result<(), Failure> {
     logging::begin();
+    tracing::debug!(open_files = limits::raise_open_files(), "limits");
     let settings = Settings::load(options)?;
     // Before a new hub is made: a taken port should leave nothing half done.
     let listeners = settings.listen.iter().map(|address| bind(address)).collect::<Result<Vec<_>, _>>()?;
