@@ -68,6 +68,9 @@ pub fn plan(sentence: &Sentence<'_>, about: &[Target]) -> Result<Vec<Proposed>, 
     Ok(talk.steps)
 }
 
+/// A way to cut, with what it costs.
+type Way = Option<(u32, Vec<Piece>)>;
+
 impl Piece {
     /// The piece as a sentence, with the verb that it leaves out.
     pub fn completed<'a>(&self, sentence: &Sentence<'a>) -> Sentence<'a> {
@@ -262,9 +265,9 @@ impl<'m, 's, 'l> Cut<'m, 's, 'l> {
             return whole_cost.map(|_| whole);
         }
         // best[i]: the cheapest reading of everything before the i-th break, without a request in it and with one.
-        let mut best: Vec<[Option<(u32, Vec<Piece>)>; 2]> = Vec::new();
+        let mut best: Vec<[Way; 2]> = Vec::new();
         for (index, to) in self.ends.iter().enumerate() {
-            let mut here: [Option<(u32, Vec<Piece>)>; 2] = [None, None];
+            let mut here: [Way; 2] = [None, None];
             for first in (0..=index).rev() {
                 let from = self.starts[first];
                 if from >= *to {
