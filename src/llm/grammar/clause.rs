@@ -58,7 +58,7 @@ pub fn plan(sentence: &Sentence<'_>, about: &[Target]) -> Result<Vec<Proposed>, 
     talk.background = comments.map(|piece| spoken_of(sentence, piece.from..piece.to)).collect();
     for piece in &pieces {
         if piece.comment {
-            talk.comment(&spoken_of(sentence, piece.from..piece.to));
+            talk.comment(&spoken_of(sentence, piece.from..piece.to))?;
         } else if piece.verb.is_some() {
             talk.clause(&Matcher::new(&piece.completed(sentence)).readings())?;
         } else {
@@ -118,8 +118,14 @@ impl<'s> Talk<'s> {
         }
     }
 
-    /// A comment changes only what a pronoun means.
-    fn comment(&mut self, spoken: &Spoken) {
+    /// A comment changes only what a pronoun means. Behind a request it may not bring in another guest: `…, b could use one`.
+    fn comment(&mut self, spoken: &Spoken) -> Result<(), Problem> {
+        let meant = |target: &&Target| self.steps.iter().any(|step| step.targets.contains(target));
+        let other = spoken.guests.iter().find(|target| !meant(target));
+        if let Some(target) = other.filter(|_| !observes(&self.steps)) {
+            let question = format!("Is {} meant too? Say what is to be done with it.", self.scope().label(target));
+            return Err(ask(question, vec![target.clone()]));
+        }
         let mut doubt = false;
         let mut found = Vec::new();
         for expr in &spoken.nouns {
@@ -140,6 +146,7 @@ impl<'s> Talk<'s> {
             self.aside = true;
         }
         self.spoken = Some(spoken.clone());
+        Ok(())
     }
 
     fn clause(&mut self, readings: &[Reading<'_>]) -> Result<(), Problem> {

@@ -258,7 +258,7 @@ impl Sentence<'_> {
                 .then(|| (at + 2, vec![Filter::is(Property::Tag(tags))]));
         }
         self.agent_after(at, relative)
-            .or_else(|| self.running_after(at, relative))
+            .or_else(|| self.running_after(at, relative || self.is_any(at, &["run", "runs"])))
             .or_else(|| self.state_after(at, relative))
     }
 
