@@ -368,6 +368,10 @@ mod tests {
             ("snapshots of 118", "guest.snapshots"),
             ("take a snapshot of 118", "guest.snapshot"),
             ("last 2 hours of nginx errors on web-server", "logs.query"),
+            ("on web-server nginx needs a restart", "service.restart"),
+            ("6 gigs of ram for blog", "guest.configure"),
+            ("journal of blog, last hour", "logs.query"),
+            ("blog up?", "guest.status"),
         ] {
             assert_eq!(best(text), op, "{text}");
         }
@@ -381,6 +385,8 @@ mod tests {
             "restart nginx on web-server if it hangs",
             "can I restart nginx",
             "restart nginx on web-server twice",
+            "reboot blog and so on",
+            "has blog been rebooted",
         ] {
             assert_eq!(best(text), "none", "{text}");
         }
