@@ -120,8 +120,12 @@ impl Sentence<'_> {
     /// `the phone system voip`, `both terminal servers ts-01 and ts-02`: what it is before what it is called.
     pub(super) fn apposed(&self, at: usize, out: &mut Vec<Hit<Noun>>) {
         for noun_at in at + 1..=at + 2 {
-            let words = self.tokens.get(at..noun_at).unwrap_or_default();
-            if !words.iter().all(|token| token.kind == Kind::Word && !token.is("and")) || self.begins_action(at) {
+            // Only words that can be no others: a `not` or `other` before the noun is never passed over.
+            let describes = |at: usize| {
+                let token = self.token(at).filter(|token| token.kind == Kind::Word);
+                token.is_some_and(|token| self.is_foreign(at) || self.vocabulary.knows(&token.lower))
+            };
+            if !(at..noun_at).all(describes) {
                 return;
             }
             let classes = self.class_noun(noun_at).into_iter();
