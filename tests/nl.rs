@@ -185,6 +185,51 @@ fn clusters_of_fresh_eyes() {
     }
 }
 
+/// Sentences written out for each operation: what they come to, without arguments.
+#[test]
+fn every_way_to_say_it() {
+    for (name, phrasings) in [
+        ("harbour", include_str!("fixtures/harbour.phrasings")),
+        ("clinic", include_str!("fixtures/clinic.phrasings")),
+        ("depot", include_str!("fixtures/depot.phrasings")),
+    ] {
+        let inventory = inventory(name);
+        let lines: Vec<(&str, &str)> =
+            phrasings.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" | ")).collect();
+        let mut missed = Vec::new();
+        for (want, text) in &lines {
+            let got = ask(text, &inventory);
+            let ops: Vec<&str> = got.steps.iter().map(|step| step.op.name()).collect();
+            let targets: BTreeSet<String> =
+                got.steps.iter().flat_map(|step| &step.targets).map(ToString::to_string).collect();
+            let fits = match want.split_once(' ') {
+                Some((op, wanted)) => {
+                    ops == [op] && wanted.split(',').map(str::to_owned).collect::<BTreeSet<_>>() == targets
+                }
+                None => *want == got.outcome || ops.join("+") == *want,
+            };
+            if !fits {
+                missed.push(format!("{want} | {text} => {} {ops:?} {targets:?} {}", got.outcome, got.note));
+            }
+        }
+        if std::env::var_os("NL_SHOW").is_some() {
+            println!("{name}: {} of {} missed\n{}", missed.len(), lines.len(), missed.join("\n"));
+        }
+        assert!(missed.len() * 20 <= lines.len(), "{name}: {} of {}\n{}", missed.len(), lines.len(), missed.join("\n"));
+    }
+}
+
+/// Where there is any doubt, nothing is changed.
+#[test]
+fn doubts_change_nothing() {
+    let inventory = inventory("clinic");
+    for text in include_str!("fixtures/doubts.txt").lines().filter(|line| !line.starts_with('#')) {
+        let got = ask(text, &inventory);
+        let changes: Vec<&str> = got.steps.iter().map(|step| step.op.name()).filter(|name| mutates(name)).collect();
+        assert!(changes.is_empty(), "{text}: {changes:?}");
+    }
+}
+
 /// A word that takes something back may never be dropped: with it the plan is another one, or a question.
 #[test]
 fn a_negation_changes_the_plan() {

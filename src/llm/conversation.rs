@@ -270,8 +270,8 @@ fn repeated(
         }
         again.push(Proposed { op: step.op.clone(), targets: targets.clone() });
     }
-    let names: Vec<&str> = again.iter().map(|step| step.op.name()).collect();
-    Some(Proposal::Plan { summary: format!("{} on {named}", names.join(", then ")), steps: again })
+    let ops: Vec<&str> = again.iter().map(|step| step.op.name()).collect();
+    Some(Proposal::Plan { summary: format!("{} on {named}", ops.join(", then ")), steps: again })
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ pub fn plan(sentence: &Sentence<'_>, about: &[Target]) -> Result<Vec<Proposed>, 
     talk.background = comments.map(|piece| spoken_of(sentence, piece.from..piece.to)).collect();
     for piece in &pieces {
         if piece.comment {
-            talk.comment(&spoken_of(sentence, piece.from..piece.to));
+            talk.comment(&spoken_of(sentence, piece.from..piece.to))?;
         } else if piece.verb.is_some() {
             talk.clause(&Matcher::new(&piece.completed(sentence)).readings())?;
         } else {
@@ -67,6 +67,9 @@ pub fn plan(sentence: &Sentence<'_>, about: &[Target]) -> Result<Vec<Proposed>, 
     }
     Ok(talk.steps)
 }
+
+/// A way to cut, with what it costs.
+type Way = Option<(u32, Vec<Piece>)>;
 
 impl Piece {
     /// The piece as a sentence, with the verb that it leaves out.
@@ -115,8 +118,14 @@ impl<'s> Talk<'s> {
         }
     }
 
-    /// A comment changes only what a pronoun means.
-    fn comment(&mut self, spoken: &Spoken) {
+    /// A comment changes only what a pronoun means. Behind a request it may not bring in another guest: `…, b could use one`.
+    fn comment(&mut self, spoken: &Spoken) -> Result<(), Problem> {
+        let meant = |target: &&Target| self.steps.iter().any(|step| step.targets.contains(target));
+        let other = spoken.guests.iter().find(|target| !meant(target));
+        if let Some(target) = other.filter(|_| !observes(&self.steps)) {
+            let question = format!("Is {} meant too? Say what is to be done with it.", self.scope().label(target));
+            return Err(ask(question, vec![target.clone()]));
+        }
         let mut doubt = false;
         let mut found = Vec::new();
         for expr in &spoken.nouns {
@@ -137,6 +146,7 @@ impl<'s> Talk<'s> {
             self.aside = true;
         }
         self.spoken = Some(spoken.clone());
+        Ok(())
     }
 
     fn clause(&mut self, readings: &[Reading<'_>]) -> Result<(), Problem> {
@@ -262,9 +272,9 @@ impl<'m, 's, 'l> Cut<'m, 's, 'l> {
             return whole_cost.map(|_| whole);
         }
         // best[i]: the cheapest reading of everything before the i-th break, without a request in it and with one.
-        let mut best: Vec<[Option<(u32, Vec<Piece>)>; 2]> = Vec::new();
+        let mut best: Vec<[Way; 2]> = Vec::new();
         for (index, to) in self.ends.iter().enumerate() {
-            let mut here: [Option<(u32, Vec<Piece>)>; 2] = [None, None];
+            let mut here: [Way; 2] = [None, None];
             for first in (0..=index).rev() {
                 let from = self.starts[first];
                 if from >= *to {

@@ -45,12 +45,15 @@ type Found<'l> = Rc<Vec<Hit<Slots<'l>>>>;
 /// Readings of a slot by its kind and the token that it begins at.
 type Filled<'l> = HashMap<(&'l str, usize), Rc<Vec<Hit<Value>>>>;
 
+/// The readings of one clause, the best first.
+pub type Readings<'l> = Rc<Vec<Reading<'l>>>;
+
 /// Matches the lexicon's phrasings against the clauses of one sentence.
 pub struct Matcher<'s, 'l> {
     sentence: &'s Sentence<'l>,
     memo: RefCell<HashMap<(*const Node, usize), Found<'l>>>,
     slots: RefCell<Filled<'l>>,
-    read: RefCell<HashMap<(usize, usize), Rc<Vec<Reading<'l>>>>>,
+    read: RefCell<HashMap<(usize, usize), Readings<'l>>>,
     steps: Cell<u32>,
     /// Whether the sentence is about something else altogether.
     elsewhere: bool,
@@ -93,12 +96,12 @@ impl<'s, 'l> Matcher<'s, 'l> {
     }
 
     /// All readings of the whole sentence as one clause.
-    pub fn readings(&self) -> Rc<Vec<Reading<'l>>> {
+    pub fn readings(&self) -> Readings<'l> {
         self.readings_of(0, self.sentence.tokens.len())
     }
 
     /// All readings of some tokens as one clause, the best first, rules in the lexicon's order where equal.
-    pub fn readings_of(&self, from: usize, to: usize) -> Rc<Vec<Reading<'l>>> {
+    pub fn readings_of(&self, from: usize, to: usize) -> Readings<'l> {
         if let Some(known) = self.read.borrow().get(&(from, to)) {
             return Rc::clone(known);
         }
@@ -227,10 +230,11 @@ impl<'s, 'l> Matcher<'s, 'l> {
         }
         if attempt.phrasing.any_order {
             let concepts = self.sentence.lexicon.glue(attempt.rule.reads);
-            let glued =
-                self.sentence.phrases(state.at).iter().filter(|phrase| {
-                    concepts.contains(&phrase.concept) && !phrase.corrected && phrase.end <= attempt.end
-                });
+            // A preposition with nothing behind it leaves open what was meant: `reboot a and so on`.
+            let glued = self.sentence.phrases(state.at).iter().filter(|phrase| {
+                let ends = phrase.end < attempt.end || attempt.rule.reads && phrase.end == attempt.end;
+                concepts.contains(&phrase.concept) && !phrase.corrected && ends
+            });
             out.extend(glued.map(|phrase| (phrase.end, GLUE)));
             if self.sentence.token(state.at).is_some_and(|token| token.kind == Kind::Possessive) {
                 out.push((state.at + 1, GLUE));
@@ -364,6 +368,10 @@ mod tests {
             ("snapshots of 118", "guest.snapshots"),
             ("take a snapshot of 118", "guest.snapshot"),
             ("last 2 hours of nginx errors on web-server", "logs.query"),
+            ("on web-server nginx needs a restart", "service.restart"),
+            ("6 gigs of ram for blog", "guest.configure"),
+            ("journal of blog, last hour", "logs.query"),
+            ("blog up?", "guest.status"),
         ] {
             assert_eq!(best(text), op, "{text}");
         }
@@ -377,6 +385,8 @@ mod tests {
             "restart nginx on web-server if it hangs",
             "can I restart nginx",
             "restart nginx on web-server twice",
+            "reboot blog and so on",
+            "has blog been rebooted",
         ] {
             assert_eq!(best(text), "none", "{text}");
         }

@@ -380,7 +380,9 @@ impl Phrasing {
 
     fn of(elements: Vec<Node>, any_order: bool) -> Self {
         let mut needs = Vec::new();
-        elements.iter().for_each(|node| node.needs(&mut needs));
+        for node in &elements {
+            node.needs(&mut needs);
+        }
         Self { elements, any_order, needs }
     }
 

@@ -102,6 +102,9 @@ impl Sentence<'_> {
         );
         for (start, before) in starts {
             let start = if before.is_some() && self.is_any(start, &["called", "named"]) { start + 1 } else { start };
+            if before.is_none() {
+                self.apposed(start, out);
+            }
             for (end, text, named, cost) in self.names(start) {
                 let noun = |class| Noun::Named { text: text.clone(), named: named.clone(), class, filters: Vec::new() };
                 out.push(Hit { end, value: noun(before), cost });
@@ -110,6 +113,26 @@ impl Sentence<'_> {
                         out.push(Hit { end: after, value: noun(Some(class)), cost });
                     }
                 }
+            }
+        }
+    }
+
+    /// `the phone system voip`, `both terminal servers ts-01 and ts-02`: what it is before what it is called.
+    pub(super) fn apposed(&self, at: usize, out: &mut Vec<Hit<Noun>>) {
+        for noun_at in at + 1..=at + 2 {
+            // Only words that can be no others: a `not` or `other` before the noun is never passed over.
+            let describes = |at: usize| {
+                let token = self.token(at).filter(|token| token.kind == Kind::Word);
+                token.is_some_and(|token| self.is_foreign(at) || self.vocabulary.knows(&token.lower))
+            };
+            if !(at..noun_at).all(describes) {
+                return;
+            }
+            let classes = self.class_noun(noun_at).into_iter();
+            for (end, class, _) in classes.filter(|(_, class, _)| !matches!(class, Class::Any | Class::All)) {
+                out.extend(self.names(end).into_iter().filter(|(.., cost)| *cost == 0).map(|(end, text, named, _)| {
+                    Hit { end, value: Noun::Named { text, named, class: Some(class), filters: Vec::new() }, cost: 3 }
+                }));
             }
         }
     }

@@ -292,6 +292,7 @@ impl Sentence<'_> {
         }
         self.class(start, determiner, &mut out);
         if determiner.all {
+            self.apposed(start, &mut out);
             self.all_called(start, determiner, &mut out);
         }
         self.environment(start, &mut out);
@@ -369,6 +370,21 @@ fn distributed(mut nouns: Vec<Noun>) -> Vec<Noun> {
         }
     }
     nouns
+}
+
+impl Expr {
+    /// What is asked of agents does not narrow who is asked about: takes it off, and tells whether there was any.
+    pub fn drop_agents(&mut self) -> bool {
+        let mut dropped = false;
+        for noun in &mut self.include {
+            if let Noun::Class { filters, .. } = noun {
+                let had = filters.len();
+                filters.retain(|filter| filter.what != Property::Agent);
+                dropped |= filters.len() < had;
+            }
+        }
+        dropped
+    }
 }
 
 impl Class {

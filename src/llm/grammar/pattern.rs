@@ -168,7 +168,7 @@ mod tests {
 
     fn concepts() -> BTreeMap<String, usize> {
         let words = ["the", "a", "b", "c", "x"].iter().enumerate().map(|(id, word)| (literal(word), id + 1));
-        BTreeMap::from_iter(words.chain([("restart".to_owned(), 0)]))
+        words.chain([("restart".to_owned(), 0)]).collect()
     }
 
     #[test]

@@ -187,7 +187,11 @@ impl Sentence<'_> {
 
     /// `on pve2`, `on node pve2`.
     pub(super) fn place(&self, at: usize) -> Option<(usize, Vec<Filter>)> {
-        if !self.is_any(at, &["on", "at", "living", "running", "located", "hosted"]) {
+        const VERBS: &[&str] = &[
+            "living", "running", "located", "hosted", "live", "lives", "sit", "sits", "sitting", "reside", "resides",
+            "residing",
+        ];
+        if !self.is_any(at, &["on", "at"]) && !self.is_any(at, VERBS) {
             return None;
         }
         let mut next = at + 1;
@@ -254,7 +258,7 @@ impl Sentence<'_> {
                 .then(|| (at + 2, vec![Filter::is(Property::Tag(tags))]));
         }
         self.agent_after(at, relative)
-            .or_else(|| self.running_after(at, relative))
+            .or_else(|| self.running_after(at, relative || self.is_any(at, &["run", "runs"])))
             .or_else(|| self.state_after(at, relative))
     }
 

@@ -52,7 +52,10 @@ pub fn resolve(reading: &Reading<'_>, scope: &Scope<'_>) -> Result<Resolved, Pro
     if parts.targets.is_none() {
         return parts.services_at_home(scope);
     }
-    let expr = parts.targets.take().unwrap_or_default();
+    let mut expr = parts.targets.take().unwrap_or_default();
+    if parts.op == "guest.list" && expr.drop_agents() {
+        "agent.check".clone_into(&mut parts.op);
+    }
     if expr.include == [Noun::Pronoun] && expr.exclude.is_empty() {
         if let (Some(service), Some(op)) = (scope.spoken.and_then(|spoken| spoken.service.as_ref()), parts.of_service())
         {

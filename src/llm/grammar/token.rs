@@ -133,7 +133,11 @@ fn chunk(text: &str, at: usize, lexicon: &Lexicon, out: &mut Vec<Token>) -> usiz
         push(out, kind, &rest[..first.len_utf8()], at..at + first.len_utf8());
         return at + first.len_utf8();
     }
-    if matches!(first, '(' | ')' | '[' | ']' | '=') {
+    if matches!(first, '(' | ')') {
+        push(out, Kind::Comma, &rest[..1], at..at + 1);
+        return at + 1;
+    }
+    if matches!(first, '[' | ']' | '=') {
         push(out, Kind::Word, &rest[..1], at..at + 1);
         return at + 1;
     }
@@ -179,7 +183,7 @@ fn push_word(word: &str, at: usize, lexicon: &Lexicon, out: &mut Vec<Token>) {
         push(out, Kind::Possessive, "'s", span);
     } else if plain == "&" || plain == "+" {
         push(out, Kind::Word, "and", span);
-    } else if plain == "-" || plain == "--" {
+    } else if matches!(plain.as_str(), "-" | "--" | "->" | "=>" | "→") {
         push(out, Kind::Comma, "-", span);
     } else {
         push(out, number_or_word(&plain), &plain, span);

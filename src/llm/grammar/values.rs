@@ -414,9 +414,7 @@ impl Sentence<'_> {
         let known = self.lexicon.knows(word) && self.vocabulary.service(word).is_none() && !self.is_package(word);
         let cost = if kind == "tags" || kind == "surepackages" && !matches!(word, "on" | "in" | "to" | "from" | "and") {
             0
-        } else if self.vocabulary.snapshot(word).is_some() {
-            FAR
-        } else if known {
+        } else if known || self.vocabulary.snapshot(word).is_some() {
             FAR
         } else {
             u32::from(
