@@ -84,6 +84,7 @@ fn the_help_shows_every_command() {
       cancel       Stops a plan that is under way
       show         Shows a plan with its results
       history      Lists the plans of late, newest first
+      demo         Tries everything on a simulated cluster; nothing real is touched
       login        Keeps the way to a hub, from the string that `hub operator add` prints there
       logout       Forgets the hub again
       hub          The hub: planner, policy, plans, and the agents' counterpart
@@ -105,7 +106,7 @@ fn the_help_shows_every_command() {
 
 #[test]
 fn every_command_explains_itself_with_an_example() {
-    let commands = "ask plan run guests nodes agents deploy remove approve deny cancel show history login logout completions version \
+    let commands = "ask plan run guests nodes agents deploy remove approve deny cancel show history demo login logout completions version \
         hub/serve hub/init hub/install hub/check hub/join-token hub/operator hub/operator/add hub/operator/list hub/operator/remove \
         agent/run agent/once agent/install agent/uninstall agent/status agent/probe \
         pve-agent/run pve-agent/install pve-agent/uninstall pve-agent/status pve-agent/probe";

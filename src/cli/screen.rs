@@ -107,7 +107,7 @@ impl Screen {
     /// The process's own.
     pub fn standard() -> Self {
         let (out, err) = (io::stdout(), io::stderr());
-        let colourful = env::text(env::NO_COLOR).is_none() && env::text("TERM").as_deref() != Some("dumb");
+        let colourful = env::text(env::NO_COLOR).is_none() && !env::terminal_is_plain();
         let (out_terminal, err_terminal) = (out.is_terminal(), err.is_terminal());
         let width = out_terminal.then(|| rustix::termios::tcgetwinsize(&out).ok()).flatten();
         Self {
