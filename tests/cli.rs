@@ -78,6 +78,7 @@ fn the_help_shows_every_command() {
       nodes        Lists the Proxmox nodes
       agents       Lists the agents that the hub knows
       deploy       Installs the agent into guests, or the pve-agent onto nodes
+      update       Brings agents to the hub's version, or to another one; a bad one goes back by itself
       remove       Takes the agent out of guests and nodes again
       approve      Says yes to a plan and carries it out
       deny         Says no to a plan
