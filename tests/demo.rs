@@ -133,13 +133,25 @@ impl Piped {
         }
     }
 
-    /// The agent of a guest, as another process sees it by the demo's socket.
+    /// The agent of a guest.
     fn agent_of(&self, target: &str) -> Value {
+        self.guest(target)["agent"].clone()
+    }
+
+    fn wait_until(&self, target: &str, holds: impl Fn(&Value) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !holds(&self.guest(target)) {
+            assert!(Instant::now() < deadline, "waited in vain: {}", self.guest(target));
+        }
+    }
+
+    /// A guest, as another process sees it by the demo's socket.
+    fn guest(&self, target: &str) -> Value {
         let mut command = Command::new(env!("CARGO_BIN_EXE_remotectl"));
         let output = command.args(["guests", target, "--json"]).env("REMOTECTL_HUB", &self.socket).output();
         let ended = Ended::of(output.expect("it starts"));
         let rows: Value = serde_json::from_str(&ended.out).unwrap_or_else(|_| panic!("{}", ended.whole()));
-        rows[0]["agent"].clone()
+        rows[0].clone()
     }
 
     fn kill(&mut self, signal: Signal) -> Option<i32> {
@@ -293,10 +305,12 @@ fn an_agent_goes_down_and_comes_up_with_its_guest() {
     let mut piped = Piped::start(&newcomer);
     piped.say("remotectl run guest.stop ct/150 --yes");
     piped.read_until("Done. Plan");
+    piped.wait_until("ct/150", |guest| guest["status"] == "stopped");
     piped.say("remotectl run system.info ct/150");
     piped.read_until("is stopped");
     piped.say("remotectl run guest.start ct/150 --yes");
     piped.read_until("Done. Plan");
+    piped.wait_until("ct/150", |guest| guest["status"] == "running");
     piped.say("remotectl run service.status ct/150 service=grafana-server");
     piped.read_until("✓ ct/150 grafana");
     piped.say("quit");

@@ -133,8 +133,7 @@ impl Screen {
     /// The process's own.
     pub fn standard() -> Self {
         let (out, err) = (io::stdout(), io::stderr());
-        // A terminal that does not say what it is may be anything.
-        let able = env::text(env::TERM).is_some_and(|term| term != "dumb");
+        let able = !env::terminal_is_plain();
         let colourful = able && env::text(env::NO_COLOR).is_none();
         let (out_terminal, err_terminal) = (out.is_terminal(), err.is_terminal());
         let width = |terminal: bool, of: BorrowedFd| {
