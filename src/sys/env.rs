@@ -23,9 +23,6 @@ pub const TERM: &str = "TERM";
 /// No colour when set to anything (<https://no-color.org>).
 pub const NO_COLOR: &str = "NO_COLOR";
 
-/// What the terminal is; without it, or `dumb`, there is no colour and nothing moves.
-pub const TERM: &str = "TERM";
-
 /// A variable's text, where it is set, not empty and valid Unicode.
 pub fn text(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
