@@ -21,7 +21,7 @@ use std::{
 };
 
 /// How long anything may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A home and a place for temporary files, both of which have to be empty in the end.
 struct Newcomer {
@@ -128,7 +128,7 @@ impl Piped {
             match self.lines.recv_timeout(PATIENCE) {
                 Ok(line) if line.contains(what) => return line,
                 Ok(line) => before.push(line),
-                Err(_) => panic!("no `{what}` in:\n{}", before.join("\n")),
+                Err(error) => panic!("no `{what}` ({error}) in:\n{}", before.join("\n")),
             }
         }
     }
@@ -223,7 +223,7 @@ impl Terminal {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.shown.recv_timeout(left) {
                 Ok(piece) => self.text.push_str(&String::from_utf8_lossy(&piece)),
-                Err(_) => panic!("no `{what}` in:\n{}", self.text),
+                Err(error) => panic!("no `{what}` ({error}) in:\n{}", self.text),
             }
         }
     }
