@@ -94,7 +94,7 @@ pub enum Command {
     /// Lists the plans of late, newest first
     #[command(after_help = "Example:\n  remotectl history --limit 5")]
     History(HistoryArgs),
-    /// A simulated cluster to try everything on: no Proxmox, no root, nothing real is touched
+    /// Tries everything on a simulated cluster; nothing real is touched
     #[command(
         after_help = "Examples:\n  remotectl demo\n  remotectl demo --yes --ask \"restart the web server\" --ask \"check which VMs have agents installed\""
     )]

@@ -18,11 +18,13 @@ pub const LOG_FORMAT: &str = "REMOTECTL_LOG_FORMAT";
 pub const ROOT: &str = "REMOTECTL_ROOT";
 /// Where the user wants temporary files.
 pub const TMPDIR: &str = "TMPDIR";
+/// What kind of terminal there is.
+pub const TERM: &str = "TERM";
 /// No colour when set to anything (<https://no-color.org>).
 pub const NO_COLOR: &str = "NO_COLOR";
 
-/// What the terminal is; without it, or `dumb`, there is no colour and nothing moves.
-pub const TERM: &str = "TERM";
+/// Colour where no terminal is, when set to anything but 0 (<https://bixense.com/clicolors>).
+pub const CLICOLOR_FORCE: &str = "CLICOLOR_FORCE";
 
 /// A variable's text, where it is set, not empty and valid Unicode.
 pub fn text(name: &str) -> Option<String> {
@@ -32,6 +34,11 @@ pub fn text(name: &str) -> Option<String> {
 /// Where the file system of our own files begins: `/`, or `REMOTECTL_ROOT`.
 pub fn root() -> PathBuf {
     text(ROOT).map_or_else(|| PathBuf::from("/"), PathBuf::from)
+}
+
+/// Whether the terminal shows lines and nothing more, by what is said of it.
+pub fn terminal_is_plain() -> bool {
+    text(TERM).is_none_or(|kind| kind == "dumb")
 }
 
 /// Whether this process runs as root.

@@ -1,7 +1,7 @@
 //! Where lines come from: an editable line with a history on a terminal, plain lines from anything else. The history
 //! lives in memory: the demo leaves nothing.
 
-use crate::{cli::screen::Screen, model::Failure};
+use crate::{cli::screen::Screen, model::Failure, sys::env};
 use rustyline::{
     Behavior, Config, Editor,
     error::ReadlineError,
@@ -15,16 +15,21 @@ const REMEMBERED: usize = 500;
 
 /// A source of lines.
 pub enum Prompt {
-    /// A terminal.
+    /// A terminal on which lines can be edited.
     Terminal(Box<Editor<(), MemHistory>>),
-    /// A pipe or a file.
+    /// One that shows lines and nothing more.
     Plain,
+    /// A pipe or a file.
+    Silent,
 }
 
 impl Prompt {
     /// The one that fits the screen.
     pub fn new(screen: &Screen) -> Result<Self, Failure> {
         if !screen.interactive {
+            return Ok(Self::Silent);
+        }
+        if env::terminal_is_plain() {
             return Ok(Self::Plain);
         }
         let failed = |error: ReadlineError| Failure::of("preparing the prompt", &error);
@@ -39,7 +44,11 @@ impl Prompt {
     /// The next line; `None` where there is none any more, or where somebody wants to leave.
     pub fn read(&mut self, screen: &mut Screen) -> Result<Option<String>, Failure> {
         screen.flush();
-        let Self::Terminal(editor) = self else { return Ok(screen.next_line()) };
+        let editor = match self {
+            Self::Terminal(editor) => editor,
+            Self::Plain => return Ok(screen.ask(SIGN.trim_end())),
+            Self::Silent => return Ok(screen.next_line()),
+        };
         match editor.readline(SIGN) {
             Ok(line) => {
                 // A line that is not remembered was typed all the same.

@@ -40,7 +40,8 @@ pub fn help(demo: &Demo, width: Option<usize>) -> Vec<Line> {
     let mut lines = vec![Line::new().and(Look::Bold, "Type a sentence, such as")];
     lines.extend(sentences(demo.inventory()).iter().flat_map(|sentence| shown(sentence)));
     if let Some(clue) = demo.clues().first() {
-        lines.push(Line::new().and(Look::Bold, "Something is wrong in this cluster. A place to look:"));
+        let heading = wrapped("Something is wrong in this cluster. A place to look:", width);
+        lines.extend(heading.into_iter().map(|line| Line::new().and(Look::Bold, line)));
         lines.extend(shown(clue));
     }
     lines.push(Line::new());

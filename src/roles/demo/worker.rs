@@ -45,6 +45,23 @@ impl GuestWorker {
         Self { host: HostWorker::of(machine), place, prepared: Mutex::default() }
     }
 
+    /// The first poll of the new version, as one that has just been started would send it: from there on the hub knows. It
+    /// is answered at once, with the command that is about to end.
+    fn begin_again(&self, command: &Command) {
+        let request = PollRequest {
+            protocol: PROTOCOL,
+            version: self.version(),
+            high_water: command.seq.saturating_sub(1),
+            running: vec![command.id.clone()],
+            capabilities: self.capabilities(),
+            trial: false,
+        };
+        let polled = self.place.home.link().map(|(link, _)| link.poll(&request).map(drop));
+        if !matches!(polled, Ok(Ok(()))) {
+            tracing::debug!("the hub hears of the new version with the next poll");
+        }
+    }
+
     fn prepared(&self) -> MutexGuard<'_, Option<String>> {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -66,7 +83,11 @@ impl Worker for GuestWorker {
     fn replace(&self, command: &Command) -> Option<Outcome> {
         let Work::Update { order } = &command.work else { return None };
         let prepared = self.prepared().take().is_some_and(|prepared| prepared == command.id);
-        prepared.then(|| replace(&command.id, order, &self.place))
+        let outcome = prepared.then(|| replace(&command.id, order, &self.place))?;
+        if outcome.succeeded() {
+            self.begin_again(command);
+        }
+        Some(outcome)
     }
 
     fn news(&self) -> Vec<Told> {

@@ -14,6 +14,7 @@ use crate::{
     sys::{
         cancel::Cancel,
         process::{self, Run},
+        random,
     },
 };
 use std::{
@@ -32,7 +33,8 @@ pub(super) fn post(home: &Home, versions: &Versions) {
     let kind = home.role.as_str();
     let started = if Init::here() == Init::Systemd {
         // A process of the service's own control group would end with it.
-        let unit = format!("--unit=remotectl-{kind}-guard");
+        // Its name is its own: the guard of an update before this one may be about to end.
+        let unit = format!("--unit=remotectl-{kind}-guard-{}", random::name(8).to_ascii_lowercase());
         let args = ["--quiet", "--collect", unit.as_str(), "--"].map(Into::into).into_iter();
         let command = [executable.into_os_string(), kind.into(), "guard".into()];
         Run::new("systemd-run", args.chain(command)).timeout(START).run()
@@ -58,8 +60,11 @@ pub fn guard(kind: AgentRole, detach: bool) -> Result<(), Failure> {
     logging::begin();
     let home = Home::find(kind, None);
     let (file, pause, begun) = (record_file(&home), Cancel::new(), Instant::now());
+    let mut guarded = None;
     loop {
         let record = Record::load(&file).filter(|record| record.phase == Phase::Probation && record.from == version());
+        // Of this update alone: another may follow at once, and has a guard of its own.
+        let record = record.filter(|record| *guarded.get_or_insert_with(|| record.command.clone()) == record.command);
         match record {
             None => return Ok(()),
             Some(record) if begun.elapsed() >= GUARD => return take_back(&home, record),

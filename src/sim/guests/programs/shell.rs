@@ -53,7 +53,9 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
     while let Some(char) = chars.next() {
         match (char, quote) {
             (char, Some(open)) if char == open => quote = None,
-            ('$' | '`', Some('"') | None) => return Err(char.to_string()),
+            ('$' | '`', Some('"')) | ('$' | '`' | '>' | '<' | '(' | ')' | '*' | '?' | '{' | '}' | '#' | '~', None) => {
+                return Err(char.to_string());
+            }
             ('\\', Some('"') | None) => word.get_or_insert_default().extend(chars.next()),
             ('\'' | '"', None) => {
                 quote = Some(char);
@@ -82,7 +84,6 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
                     _ => return Err("&".to_owned()),
                 }));
             }
-            ('>' | '<' | '(' | ')' | '*' | '?' | '{' | '}' | '#' | '~', None) => return Err(char.to_string()),
             (char, _) => word.get_or_insert_default().push(char),
         }
     }

@@ -241,12 +241,12 @@ fn enable(guest: &Guest, enabled: bool, units: &[&str]) -> Output {
         }
         if before.0 != enabled {
             let link = format!("/etc/systemd/system/multi-user.target.wants/{}", full(name));
-            let line = if enabled {
+            let told = if enabled {
                 format!("Created symlink {link} → /usr/lib/systemd/system/{}.\n", full(name))
             } else {
                 format!("Removed \"{link}\".\n")
             };
-            said += &line;
+            said += &told;
         }
     }
     Output { code: 0, out: String::new(), err: said }
