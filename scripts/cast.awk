@@ -1,4 +1,4 @@
-# What a terminal showed, as an SVG: lines appear one after another, commands after a pause; where nothing moves, all of it
+# What a program printed, as an SVG. Lines appear one after another, commands after a pause; where nothing moves, all of it
 # is there. A line that begins with `$ ` is a command. Colours are the few that cli::screen writes.
 
 function escaped(text) {
@@ -17,45 +17,35 @@ function class(code) {
 	return ""
 }
 
-# The spans of a line. What is no colour (cursor movements, modes) is left out.
-function spans(line,    out, open, sequence, name) {
+# The spans of a line.
+function spans(line,    out, open, name) {
 	out = ""
 	open = 0
-	while (match(line, /\033\[[0-9;?]*[A-Za-z]/)) {
+	while (match(line, /\033\[[0-9;]*m/)) {
 		out = out escaped(substr(line, 1, RSTART - 1))
-		sequence = substr(line, RSTART + 2, RLENGTH - 2)
+		name = class(substr(line, RSTART + 2, RLENGTH - 3))
 		line = substr(line, RSTART + RLENGTH)
-		if (sequence !~ /m$/) continue
-		if (open) {
-			out = out "</tspan>"
-			open = 0
-		}
-		name = class(substr(sequence, 1, length(sequence) - 1))
-		if (name != "") {
-			out = out "<tspan class=\"" name "\">"
-			open = 1
-		}
+		if (open) out = out "</tspan>"
+		open = name != ""
+		if (open) out = out "<tspan class=\"" name "\">"
 	}
 	return out escaped(line) (open ? "</tspan>" : "")
 }
 
 {
-	line = $0
-	# What is typed: by us, or at the demo's prompt.
-	command = line ~ /^\$ /
-	# The blank line after the last output is none.
-	blank = line == ""
-	if (!blank) {
-		while (blanks > 0) {
-			rows++
-			blanks--
-		}
-		at += command ? (rows > 0 ? 1.5 : 0.3) : (waited ? 0.5 : 0.08)
-		waited = command
-		rows++
-		texts[rows] = command ? "<tspan class=\"d\">$</tspan><tspan class=\"b\">" escaped(substr(line, 2)) "</tspan>" : spans(line)
-		times[rows] = at
-	} else if (rows > 0) blanks++
+	shown = $0
+	gsub(/\033\[[0-9;]*m/, "", shown)
+	if (shown ~ /^ *$/) {
+		blank = rows > 0
+		next
+	}
+	rows += 1 + blank
+	blank = 0
+	command = shown ~ /^\$ /
+	at += command ? (rows > 1 ? 1.5 : 0.3) : (waited ? 0.5 : 0.08)
+	waited = command
+	texts[rows] = command ? "<tspan class=\"d\">$</tspan><tspan class=\"b\">" escaped(substr(shown, 2)) "</tspan>" : spans($0)
+	times[rows] = at
 }
 
 END {
@@ -69,8 +59,8 @@ END {
 	print "@media (prefers-reduced-motion:reduce){text{animation:none}}"
 	print "</style>"
 	printf "<rect width=\"900\" height=\"%d\" rx=\"8\" fill=\"#12161d\"/>\n", height
-	for (row = 1; row <= rows; row++)
-		if (row in texts)
-			printf "<text xml:space=\"preserve\" x=\"20\" y=\"%d\" style=\"animation-delay:%.2fs\">%s</text>\n", row * 20 + 16, times[row], texts[row]
+	for (line = 1; line <= rows; line++)
+		if (line in texts)
+			printf "<text xml:space=\"preserve\" x=\"20\" y=\"%d\" style=\"animation-delay:%.2fs\">%s</text>\n", line * 20 + 16, times[line], texts[line]
 	print "</svg>"
 }

@@ -135,14 +135,16 @@ impl Screen {
         let (out, err) = (io::stdout(), io::stderr());
         let able = !env::terminal_is_plain();
         let colourful = able && env::text(env::NO_COLOR).is_none();
+        // For whoever shows it elsewhere: a recording, a pager.
+        let forced = env::text(env::NO_COLOR).is_none() && env::text(env::CLICOLOR_FORCE).is_some_and(|how| how != "0");
         let (out_terminal, err_terminal) = (out.is_terminal(), err.is_terminal());
         let width = |terminal: bool, of: BorrowedFd| {
             let size = terminal.then(|| rustix::termios::tcgetwinsize(of).ok()).flatten();
             size.map(|size| usize::from(size.ws_col)).filter(|width| *width > 0)
         };
         Self {
-            out_colour: colourful && out_terminal,
-            err_colour: colourful && err_terminal,
+            out_colour: forced || colourful && out_terminal,
+            err_colour: forced || colourful && err_terminal,
             interactive: err_terminal && io::stdin().is_terminal(),
             live: able && err_terminal,
             width: width(out_terminal, out.as_fd()),

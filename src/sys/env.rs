@@ -23,6 +23,9 @@ pub const TERM: &str = "TERM";
 /// No colour when set to anything (<https://no-color.org>).
 pub const NO_COLOR: &str = "NO_COLOR";
 
+/// Colour where no terminal is, when set to anything but 0 (<https://bixense.com/clicolors>).
+pub const CLICOLOR_FORCE: &str = "CLICOLOR_FORCE";
+
 /// A variable's text, where it is set, not empty and valid Unicode.
 pub fn text(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
