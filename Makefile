@@ -83,9 +83,8 @@ demo: ## builds, and carries five sentences of the mission out on a simulated cl
 docs: ## docs/operations.md, from the catalogue
 	REMOTECTL_WRITE_DOCS=1 $(CARGO) test --locked --test face page_of_operations
 
-cast: ## docs/terminal.svg, from what the program prints
-	$(CARGO) build --locked --bin remotectl
-	scripts/cast $(TARGET_DIR)/debug/remotectl docs/terminal.svg
+cast: static ## docs/terminal.svg, from what the program prints
+	scripts/cast $(LAB_EXE) docs/terminal.svg
 
 fmt:
 	$(CARGO) fmt

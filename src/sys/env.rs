@@ -22,7 +22,6 @@ pub const TMPDIR: &str = "TMPDIR";
 pub const TERM: &str = "TERM";
 /// No colour when set to anything (<https://no-color.org>).
 pub const NO_COLOR: &str = "NO_COLOR";
-
 /// Colour where no terminal is, when set to anything but 0 (<https://bixense.com/clicolors>).
 pub const CLICOLOR_FORCE: &str = "CLICOLOR_FORCE";
 
