@@ -39,7 +39,7 @@ pub fn is_comment(sentence: &Sentence<'_>, span: Range<usize>) -> bool {
     let background = &sentence.lexicon.background;
     let one_of = |token: &Token, list: &[String]| list.iter().any(|word| token.is(word));
     let subject = |at: usize| words.get(at).is_some_and(|token| one_of(token, &background.subjects));
-    let reason = words.first().is_some_and(|token| one_of(token, &background.reasons)) && words.len() > 1;
+    let reason = words.first().is_some_and(|token| one_of(token, &background.reasons)) && words.len() > 2;
     let skipped = usize::from(reason || words[0].is("before") && subject(1));
     let content = |token: &Token| sentence.filler_word(token).is_none();
     let Some(first) = words[skipped..].iter().position(content).map(|at| at + skipped) else { return false };
