@@ -8,6 +8,7 @@
 mod backups;
 mod changing;
 pub mod client;
+mod clones;
 pub mod credential;
 mod drain;
 pub mod error;

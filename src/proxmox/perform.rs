@@ -4,7 +4,7 @@
 use super::{
     backups, changing,
     client::Client,
-    drain,
+    clones, drain,
     guest::{Failed, Guest},
     making, moving, nodes, power, snapshots, templates,
 };
@@ -69,8 +69,8 @@ fn with_guest(guest: Guest, op: &Op, task: &Task) -> Result<Outcome, Failed> {
         Op::GuestRollback { snapshot } => snapshots::rollback(guest, snapshot, task),
         Op::GuestDeleteSnapshot { snapshot } => snapshots::delete(guest, snapshot, task),
         Op::GuestMigrate { node } => moving::migrate(guest, node, task),
-        Op::GuestClone { name, newid, node } => making::clone(guest, name, *newid, node.as_deref(), task),
-        Op::GuestDestroy {} => making::destroy(guest, task),
+        Op::GuestClone { name, newid, node } => clones::clone(guest, name, *newid, node.as_deref(), task),
+        Op::GuestDestroy {} => clones::destroy(guest, task),
         Op::GuestResize { disk, size } => changing::resize(guest, disk, size, task),
         Op::GuestConfigure { .. } => changing::configure(guest, op, task),
         Op::GuestBackup { storage } => backups::back_up(guest, storage.as_deref(), task),

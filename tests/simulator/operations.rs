@@ -239,7 +239,7 @@ fn guests_move_and_nodes_are_drained() {
     assert!(
         rig.refused("guest.migrate", "ct/101", &json!({"node": "pve3"})).contains("pve3 has no storage for local-zfs:")
     );
-    let outcome = rig.within(Duration::from_secs(120), "node.drain", "node/pve2", &none());
+    let outcome = rig.within(Duration::from_mins(2), "node.drain", "node/pve2", &none());
     assert_eq!(outcome.ending, Ending::Succeeded, "{}", outcome.summary);
     assert!(outcome.help.expect("a way back").contains("node=pve2` brings them back"));
     let left = rig.memory.change(|inventory| inventory.guests.iter().filter(|guest| guest.node == "pve2").count());
