@@ -330,6 +330,21 @@ fn signals_leave_nothing() {
 }
 
 #[test]
+fn a_signal_while_it_starts_leaves_nothing_either() {
+    // Wherever in its start each of them comes.
+    for delay in [10, 40, 80, 120, 180, 250, 350, 500] {
+        let newcomer = Newcomer::new();
+        let mut child = newcomer.command(&["demo", "--ask", "which nodes are there"]);
+        let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the demo starts");
+        thread::sleep(Duration::from_millis(delay));
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid")).expect("a pid");
+        kill_process(pid, Signal::TERM).expect("it is not waited for yet");
+        wait(&mut child);
+        newcomer.nothing_is_left();
+    }
+}
+
+#[test]
 fn other_terminals_reach_the_demo() {
     let newcomer = Newcomer::new();
     let mut piped = Piped::start(&newcomer);

@@ -1,7 +1,7 @@
 //! How the demo ends: whatever it has made is taken away again, last made first, once, also when a signal asks for it in
 //! the middle of something.
 
-use crate::model::Failure;
+use crate::{model::Failure, sys::cancel::Cancel};
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
 use std::{
     io,
@@ -10,11 +10,15 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
 };
 use tokio::{
     runtime::Handle,
     signal::unix::{SignalKind, signal},
 };
+
+/// How long an end that comes early waits for the start.
+const STARTING: Duration = Duration::from_secs(5);
 
 type Act = Box<dyn FnOnce() -> Result<(), Failure> + Send>;
 
@@ -25,6 +29,7 @@ pub struct Ending(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     begun: AtomicBool,
+    started: Cancel,
     acts: Mutex<Vec<Act>>,
     failures: Mutex<Vec<Failure>>,
 }
@@ -36,6 +41,11 @@ impl Ending {
         if self.begun() {
             self.run();
         }
+    }
+
+    /// Everything is made that is to be taken away: an end need wait for nothing more.
+    pub fn started(&self) {
+        self.0.started.fire();
     }
 
     /// Whether the end has begun: what fails from now on fails because of it.
@@ -78,6 +88,9 @@ impl Ending {
                     _ = quit.recv() => 3,
                 }
             });
+            ending.0.begun.store(true, Ordering::Release);
+            // What is still being made would be made after all was taken away.
+            ending.0.started.wait(STARTING);
             ending.run();
             if let Some(terminal) = terminal {
                 // Where the terminal is gone there is nothing to be put right.

@@ -89,9 +89,8 @@ impl Demo {
             took: Duration::ZERO,
         };
         let started = demo.serve(&path).and_then(|()| demo.populate(&path));
-        if started.is_err() {
-            demo.wait_if_ending();
-        }
+        demo.ending.started();
+        demo.wait_if_ending();
         demo.took = begun.elapsed();
         started.map(|()| demo)
     }
@@ -183,7 +182,7 @@ impl Demo {
         let next = || members.lock().unwrap_or_else(PoisonError::into_inner).next();
         let join_all = || {
             let hub = self.client()?;
-            while let Some(joining) = next() {
+            while let Some(joining) = next().filter(|_| !self.ending.begun()) {
                 let arrival = match joining {
                     Joining::Node(name, client) => Some(machines.join_node(name, *client, &hub)?),
                     Joining::Guest(guest) => machines.join_guest(guest, &hub)?,
@@ -197,6 +196,7 @@ impl Demo {
             let threads: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(join_all)).collect();
             threads.into_iter().try_for_each(|thread| thread.join().map_err(panicked)?)
         })
+        .map_err(|failure: Failure| if failure.help.is_some() { failure } else { failure.help(NO_LOOPBACK) })
     }
 }
 
