@@ -29,6 +29,8 @@ pub struct Ending(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     begun: AtomicBool,
+    /// Whether what was asked for has been done.
+    over: AtomicBool,
     started: Cancel,
     acts: Mutex<Vec<Act>>,
     failures: Mutex<Vec<Failure>>,
@@ -38,7 +40,7 @@ impl Ending {
     /// At the end this is to be done, before what was asked for earlier; at once where the end is over.
     pub fn then(&self, act: impl FnOnce() -> Result<(), Failure> + Send + 'static) {
         self.0.acts.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(act));
-        if self.begun() {
+        if self.0.over.load(Ordering::Acquire) {
             self.run();
         }
     }
@@ -63,6 +65,7 @@ impl Ending {
                 self.0.failures.lock().unwrap_or_else(PoisonError::into_inner).push(failure);
             }
         }
+        self.0.over.store(true, Ordering::Release);
     }
 
     /// What could not be done, the first of it.
