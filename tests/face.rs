@@ -272,9 +272,9 @@ fn colour_is_for_terminals_that_have_it_and_people_who_want_it() {
         format!("plan --inventory '{}' restart the web server", project("tests/fixtures/homelab.json").display());
     let Some(told) = on_terminal(120, &[("TERM", "xterm-256color")], &plan) else { return };
     assert!(told.contains("\u{1b}[33mhigh: medium, +1 production\u{1b}[0m"), "{told:?}");
-    let bare: String = told.replace("\u{1b}[1m", "").replace("\u{1b}[33m", "").replace("\u{1b}[0m", "");
+    let colourless: String = told.replace("\u{1b}[1m", "").replace("\u{1b}[33m", "").replace("\u{1b}[0m", "");
     for environment in [&[("TERM", "dumb")][..], &[], &[("TERM", "xterm"), ("NO_COLOR", "1")]] {
-        assert_eq!(on_terminal(120, environment, &plan).as_deref(), Some(bare.as_str()), "{environment:?}");
+        assert_eq!(on_terminal(120, environment, &plan).as_deref(), Some(colourless.as_str()), "{environment:?}");
     }
 }
 
