@@ -113,7 +113,16 @@ fn inventory_reads(client: &Client) {
     assert!(read.nodes.iter().all(|node| node.status == "online"));
 }
 
+/// Its machines keep their process id over a reboot; that one happened is seen by a shorter uptime alone.
+fn has_run_a_while(client: &Client, target: &str) {
+    let uptime = || run(client, "guest.status", target, &json!({})).data["uptime"].as_u64();
+    while uptime().is_some_and(|seconds| seconds < 1) {
+        std::thread::yield_now();
+    }
+}
+
 fn lifecycle(client: &Client) {
+    has_run_a_while(client, "vm/100");
     let none = json!({});
     let steps = [
         ("guest.start", "ct/101", none.clone(), "running since"),

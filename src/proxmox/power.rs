@@ -90,9 +90,7 @@ pub(super) fn reboot(mut guest: Guest, task: &Task) -> Result<Outcome, Failed> {
     let call = power::reboot(&guest.place(), SHUTDOWN.as_secs());
     let upid = guest.carry_out("reboot", &call, &extended(task, SHUTDOWN))?;
     let before = &guest.before;
-    // Where no process is told, the task's success and its running are all that can be seen.
-    let another = |now: &Current| now.pid.is_none() || now.pid != before.pid || now.uptime < before.uptime;
-    let anew = |now: &Current| now.running() && another(now);
+    let anew = |now: &Current| now.running() && (now.pid != before.pid || now.uptime < before.uptime);
     let now = guest.await_state(task, anew)?;
     Ok(guest.seen(&format!("rebooted, {}", state(&now)), &now, Some(&upid)))
 }
