@@ -190,7 +190,8 @@ fn the_help_of_what_is_typed_most() {
     Usage: remotectl agent install [OPTIONS]
 
     Options:
-          --join <STRING>    The join string that `remotectl hub join-token` prints
+          --join <STRING>    The join string that `remotectl hub join-token` prints; without it, what is
+                             missing of a member is put back
           --hub <HOST:PORT>  An address of the hub to try before those of the join string; may be
                              repeated
           --no-service       Join, but install no service: `run` it under a supervisor of your own

@@ -95,7 +95,7 @@ fn a_hub_that_goes_away_leaves_every_agent_named() {
 #[test]
 fn who_can_be_reached_is_known_before() {
     let row = |target: Target, role: &str| json!({"id": "a", "target": target, "name": "x", "role": role, "version": "1", "status": "online", "joined": "token"});
-    let guest = |vmid: u32, status: &str, node: &str| json!({"vmid": vmid, "type": "ct", "name": "x", "node": node, "status": status});
+    let guest = |vmid: u32, status: &str, node: &str| json!({"vmid": vmid, "kind": "ct", "name": "x", "node": node, "status": status});
     let online = json!({"version": "1", "status": "online"});
     let hub = FakeHub::default()
         .answering(
