@@ -267,7 +267,9 @@ install_role() {
 		if [ "$role" = hub ]; then "$executable" hub install; else join "$executable"; fi
 		return
 	fi
-	# No init system that services are known of: somebody else's supervisor runs it.
+	# No init system that services are known of: somebody else's supervisor runs it. A system as bare as that may lack the
+	# place for its state.
+	folder /var/lib
 	put_client
 	if [ "$role" = hub ]; then
 		run="serve"
