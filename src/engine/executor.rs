@@ -27,7 +27,7 @@ use crate::{
     sys::{clock, random},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 /// Seconds that an operation may take, unless it says otherwise.
 const TIMEOUT: u64 = 60;
@@ -123,16 +123,23 @@ impl Engine {
         let plan = approved.plan();
         let (id, digest) = (plan.body.id.clone(), plan.digest.clone());
         self.publish(Event::Step { plan: id.clone(), step: index, targets: step.targets.clone() });
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut results) = (JoinSet::new(), Vec::new());
+        let ended = |joined: Result<Result<TargetResult, StoreError>, JoinError>| {
+            joined.map_err(|error| StoreError::Conflict(format!("a target's task ended: {error}")))?
+        };
+        // What the hub knows by itself takes no time, and reads best in the plan's order.
+        let in_order = policy::runs(&step.op) == Runs::Hub;
         for target in &step.targets {
             let about = About { plan: id.clone(), step: index, target: target.clone() };
             let (engine, op, digest) = (Arc::clone(self), step.op.clone(), digest.clone());
             let later = is_last(plan, index, step);
             tasks.spawn(async move { engine.run_target(&op, about, digest, later).await });
+            if in_order && let Some(joined) = tasks.join_next().await {
+                results.push(ended(joined)?);
+            }
         }
-        let mut results = Vec::new();
         while let Some(joined) = tasks.join_next().await {
-            results.push(joined.map_err(|error| StoreError::Conflict(format!("a target's task ended: {error}")))??);
+            results.push(ended(joined)?);
         }
         Ok(results)
     }
