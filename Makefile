@@ -1,5 +1,5 @@
 # remotectl: `make demo` and `make test` do everything; the rest are their parts.
-# Needs Rust (rustup or a distribution's cargo) and make. What else a step needs it installs where this is Debian and root,
+# Needs Rust 1.91 or newer (rustup) and make. What else a step needs it installs where this is Debian and root,
 # or says in one line what it left out and why.
 
 SHELL := /bin/sh

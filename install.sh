@@ -76,9 +76,16 @@ promised() { # file: what SHA256SUMS beside it says of it, if it does
 	sums=$(dirname -- "$1")/SHA256SUMS
 	if [ ! -f "$sums" ]; then return 0; fi
 	name=$(basename -- "$1")
-	while read -r digest file; do
-		if [ "${file#\*}" = "$name" ]; then echo "$digest"; fi
+	found=
+	while read -r digest file || [ -n "$digest" ]; do
+		file=${file%"$(printf '\r')"}
+		file=${file#\*}
+		if [ "${file#./}" = "$name" ]; then
+			echo "$digest"
+			found=1
+		fi
 	done <"$sums"
+	if [ -z "$found" ]; then echo "note: $sums does not name $name: it is not checked" >&2; fi
 }
 
 machine() { # the word of the target triples

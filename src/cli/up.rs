@@ -76,6 +76,7 @@ pub fn down(screen: &mut Screen, args: &DownArgs) -> Result<Exit, Failure> {
         screen.help(if args.purge { "`remotectl down --purge` does it" } else { "`remotectl down` does it" });
         return Ok(Exit::Done);
     }
+    up::this_machine()?;
     if !args.yes {
         consent(screen, &survey)?;
     }

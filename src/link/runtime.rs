@@ -82,6 +82,9 @@ pub trait Worker: Send + Sync + 'static {
         None
     }
 
+    /// Is called instead of `replace` where it does not come to that: what `perform` has prepared is not wanted any more.
+    fn abandon(&self, _command: &Command) {}
+
     /// How a command ended that a former process had begun, where there is a record of that.
     fn recover(&self, _command: &Command) -> Recovered {
         Recovered::Unknown
@@ -410,7 +413,7 @@ impl Runtime {
             };
             let mut outcome = runtime.worker.perform(&command, &teller, &cancel);
             if matches!(command.work, Work::Update { .. }) && outcome.succeeded() {
-                outcome = runtime.replace(&command).unwrap_or(outcome);
+                outcome = runtime.replace(&command, &cancel).unwrap_or(outcome);
             }
             runtime.running().remove(&command.id);
             runtime.ended.notify_all();
@@ -424,12 +427,17 @@ impl Runtime {
 
     /// Has the worker put another version in this one's place, once nothing else is under way: where that is this process,
     /// whatever ran in it would end with it.
-    fn replace(&self, command: &Command) -> Option<Outcome> {
+    fn replace(&self, command: &Command, cancel: &Cancel) -> Option<Outcome> {
         *self.intake() = false;
         let others = |running: &mut HashMap<String, Cancel>| running.keys().any(|id| *id != command.id);
         let waited = self.ended.wait_timeout_while(self.running(), ALONE_WITHIN, others);
         let timed_out = waited.unwrap_or_else(PoisonError::into_inner).1.timed_out();
-        let outcome = if timed_out {
+        let outcome = if cancel.fired() {
+            self.worker.abandon(command);
+            let still = format!("cancelled before the switch; still at {}", self.worker.version());
+            Some(Outcome { ending: Ending::Cancelled, ..Outcome::failure(still) })
+        } else if timed_out {
+            self.worker.abandon(command);
             let why = format!("other commands were still under way after {} s", ALONE_WITHIN.as_secs());
             Some(Outcome::failure(format!("{why}; still at {}", self.worker.version())).with_help("try again later"))
         } else {

@@ -99,11 +99,12 @@ fn undo(op: &Op, targets: &[Target], inventory: &Inventory) -> Option<Op> {
             Some(Op::GuestMigrate { node: home.to_owned() })
         }
         // Whether it starts with its node is nothing that the inventory knows.
-        Op::GuestConfigure { cores, memory, tags, onboot: None, name } => {
-            let before = guests().next().filter(|_| targets.len() == 1)?;
+        // Nor how many of its processors are sockets.
+        Op::GuestConfigure { cores: None, memory, tags, onboot: None, name } => {
+            let before = guests().next().filter(|guest| targets.len() == 1 && guest.memory_mib > 0)?;
             let size = |mebibytes: u64| format!("{mebibytes}M").parse().ok();
             Some(Op::GuestConfigure {
-                cores: cores.map(|_| u64::from(before.cores)),
+                cores: None,
                 memory: memory.as_ref().and_then(|_| size(before.memory_mib)),
                 tags: tags.as_ref().map(|_| before.tags.clone()),
                 onboot: None,
@@ -173,16 +174,18 @@ mod tests {
         assert_eq!(weigh(Op::GuestStart {}, &[Target::ct(121)]).undo, Some(Op::GuestShutdown { timeout: None }));
         assert_eq!(weigh(Op::GuestStart {}, &[Target::ct(118)]).undo, None);
         let changes = |cores, memory: &str, onboot| Op::GuestConfigure {
-            cores: Some(cores),
+            cores,
             memory: Some(memory.parse().unwrap()),
             tags: None,
             onboot,
             name: None,
         };
-        let before = homelab().guest(118).map(|guest| (guest.cores, guest.memory_mib)).unwrap();
-        let back = changes(u64::from(before.0), &format!("{}M", before.1), None);
-        assert_eq!(weigh(changes(16, "64G", None), &[Target::ct(118)]).undo, Some(back));
-        assert_eq!(weigh(changes(16, "64G", Some(true)), &[Target::ct(118)]).undo, None);
+        let before = homelab().guest(118).map(|guest| guest.memory_mib).unwrap();
+        let back = changes(None, &format!("{before}M"), None);
+        assert_eq!(weigh(changes(None, "64G", None), &[Target::ct(118)]).undo, Some(back));
+        for unknown in [changes(Some(16), "64G", None), changes(None, "64G", Some(true))] {
+            assert_eq!(weigh(unknown, &[Target::ct(118)]).undo, None);
+        }
         let there = Op::GuestMigrate { node: "pve3".into() };
         assert_eq!(weigh(there, &[Target::vm(203)]).undo, Some(Op::GuestMigrate { node: "pve2".into() }));
     }

@@ -94,7 +94,8 @@ impl ApiError {
 
     /// Whether the API may have acted on the request.
     pub fn may_have_acted(&self) -> bool {
-        matches!(self, Self::Lost { .. } | Self::Answer { .. })
+        // 596 and on: the connection to the node that the request was passed on to broke after it was there.
+        matches!(self, Self::Lost { .. } | Self::Answer { .. } | Self::Refused { status: 596..=599, .. })
     }
 
     /// The HTTP status, where there was an answer.

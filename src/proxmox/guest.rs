@@ -12,7 +12,12 @@ use super::{
     upid::Upid,
 };
 use crate::{
-    model::{Outcome, Target, outcome::Ending, target::Vmid, values::GuestKind},
+    model::{
+        Outcome, Target,
+        outcome::{Ending, chain},
+        target::Vmid,
+        values::GuestKind,
+    },
     sys::{task::Task, text::one_line},
 };
 use serde_json::{Value, json};
@@ -63,6 +68,13 @@ impl Failed {
             }
         }
     }
+}
+
+/// A task was set going and its end was not seen, for this reason.
+pub(super) fn out_of_sight(what: &str, upid: &Upid, error: &ApiError) -> Failed {
+    let why = format!("{what}: how Proxmox's task {upid} ended was not seen: {}", chain(error));
+    let help = format!("`remotectl run node.tasks node/{}` tells when Proxmox answers again", upid.node());
+    told(Outcome { ending: Ending::Unknown, ..Outcome::failure(why) }.with_help(help))
 }
 
 /// A guest where it is now.
@@ -157,7 +169,7 @@ impl<'a> Guest<'a> {
 
     /// Follows a task of ours to its end.
     pub fn follow(&self, what: &str, upid: &Upid, task: &Task) -> Result<Upid, Failed> {
-        match follow(self.client, upid, task)? {
+        match follow(self.client, upid, task).map_err(|error| out_of_sight(what, upid, &error))? {
             Followed::Done { warnings } => {
                 if warnings > 0 {
                     task.report.progress(&format!("Proxmox warns: {warnings} in the log of {upid}"));

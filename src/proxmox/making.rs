@@ -2,7 +2,7 @@
 
 use super::{
     client::Client,
-    guest::{Failed, Guest, state, still_running, told},
+    guest::{Failed, Guest, out_of_sight, state, still_running, told},
     intent::Intent,
     requests::{Place, cluster, making, making::New},
     resources::{Resource, Volume, option, setting},
@@ -84,7 +84,7 @@ pub(super) fn set_going(
     what: &str,
 ) -> Result<Upid, Failed> {
     let upid = Intent::of(call, node, about.into()).send(client, call, task)?;
-    match follow(client, &upid, task)? {
+    match follow(client, &upid, task).map_err(|error| out_of_sight(what, &upid, &error))? {
         Followed::Done { .. } => Ok(upid),
         Followed::Failed(why) => {
             let outcome = Outcome::failure(format!("{what} failed in Proxmox: {why}"));

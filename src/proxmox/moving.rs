@@ -41,6 +41,13 @@ struct LocalDisk {
     volid: String,
 }
 
+impl LocalDisk {
+    /// A medium in the drive, and not what Proxmox makes for cloud-init, which moves along (`vm-101-cloudinit`).
+    fn is_medium(&self) -> bool {
+        self.cdrom && !self.volid.contains("-cloudinit")
+    }
+}
+
 /// Perl's empty hash comes as an empty list now and then.
 fn by_node<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Value>, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
@@ -100,7 +107,7 @@ pub(super) fn obstacle(guest: &Guest, to: &str) -> Result<Option<String>, Failed
         let names: Vec<String> = conditions.local_resources.iter().map(|name| one_line(name, 40)).collect();
         return Ok(Some(format!("it uses devices of its node: {}", names.join(", "))));
     }
-    let medium = conditions.local_disks.iter().find(|disk| disk.cdrom);
+    let medium = conditions.local_disks.iter().find(|disk| disk.is_medium());
     if let Some(medium) = medium {
         let name = one_line(&medium.volid, 80);
         return Ok(Some(format!("{name} is in its drive, and only this node has it")));

@@ -12,8 +12,8 @@ use std::{
 const PAGE: usize = 50;
 /// Pages that are read of one log in one go; a log that grows faster is caught up with at the next look.
 const PAGES: usize = 20;
-/// Looks in a row that may fail while a task runs (pveproxy restarts, a node is busy) before following ends.
-const FAILED_LOOKS: usize = 5;
+/// For how long looks may fail while a task runs (pveproxy restarts, a node is busy) before following ends.
+const OUT_OF_SIGHT: Duration = Duration::from_mins(1);
 /// How long a cancelled task is given to end.
 const ABORT_GRACE: Duration = Duration::from_secs(10);
 
@@ -46,16 +46,17 @@ struct Line {
     t: String,
 }
 
-/// Follows a task until it ends, until the task's time is up, or until it is cancelled: then it is aborted.
+/// Follows a task until it ends, until the task's time is up, or until it is cancelled: then it is aborted. An error means
+/// that its end was not seen: whether it did what it was to do is not known.
 pub fn follow(client: &Client, upid: &Upid, task: &Task) -> Result<Followed, ApiError> {
     let mut pace = Pace::new(task);
     let mut log = Log::default();
-    let mut failed = 0;
+    let mut failing: Option<Instant> = None;
     loop {
         match look(client, upid, &mut log, task) {
             Ok(Some(ended)) => return Ok(ended),
-            Ok(None) => failed = 0,
-            Err(error) if transient(&error) && failed < FAILED_LOOKS => failed += 1,
+            Ok(None) => failing = None,
+            Err(error) if transient(&error) && failing.get_or_insert_with(Instant::now).elapsed() < OUT_OF_SIGHT => {}
             Err(error) => return Err(error),
         }
         match pace.wait() {

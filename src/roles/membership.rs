@@ -241,6 +241,10 @@ impl Worker for Updating {
         self.updates.replace(command)
     }
 
+    fn abandon(&self, command: &Command) {
+        self.updates.abandon(command);
+    }
+
     fn recover(&self, command: &Command) -> Recovered {
         self.updates.recover(command)
     }
@@ -297,6 +301,10 @@ impl Worker for Telling {
 
     fn replace(&self, command: &Command) -> Option<Outcome> {
         self.worker.replace(command)
+    }
+
+    fn abandon(&self, command: &Command) {
+        self.worker.abandon(command);
     }
 
     fn recover(&self, command: &Command) -> Recovered {

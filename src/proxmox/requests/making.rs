@@ -61,12 +61,13 @@ pub fn clone(guest: &Place, newid: Vmid, name: &str, target: Option<&str>, full:
     call.starts(&["vzclone", "qmclone"])
 }
 
-/// Deletes a guest with its disks, and from jobs, pools and HA too.
+/// Deletes a guest with the disks of its configuration, and from jobs, pools and HA too. Disks that only carry its vmid stay:
+/// on a storage that clusters share they may be those of another one's guest.
 pub fn destroy(guest: &Place) -> Call {
     guest
         .call("DELETE", &[])
         .flag("purge", true)
-        .flag("destroy-unreferenced-disks", true)
+        .flag("destroy-unreferenced-disks", false)
         .starts(&["vzdestroy", "qmdestroy"])
 }
 

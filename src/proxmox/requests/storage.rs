@@ -23,13 +23,14 @@ pub fn download(node: &str, storage: &str, template: &str) -> Call {
     Call::post(&["nodes", node, "aplinfo"]).with("storage", storage).with("template", template).starts(&["download"])
 }
 
-/// Backs a guest up while it runs.
+/// Backs a guest up while it runs. Older backups stay: Proxmox would prune them by the storage's rule, unasked.
 pub fn back_up(guest: &Place, storage: &str) -> Call {
     Call::post(&["nodes", guest.node, "vzdump"])
         .with("vmid", guest.vmid)
         .with("storage", storage)
         .with("mode", "snapshot")
         .with("compress", "zstd")
+        .flag("remove", false)
         .with("notes-template", "{{guestname}}")
         .starts(&["vzdump"])
 }

@@ -145,6 +145,7 @@ fn make(home: &Home, mut pointer: Pointer, options: &InstallOptions, fresh: bool
             _ => Ok(Made::Joined(key.public().agent_id())),
         };
     }
+    super::update::forget(home).map_err(|error| Failure::of("installing the agent", &error))?;
     let service =
         install::install(&Service::of_this_executable(place(home.role))).map_err(|error| not_installed(&error))?;
     service.notes.iter().for_each(|note| eprintln!("note: {note}"));
@@ -230,7 +231,10 @@ pub fn uninstall(purge: bool) -> Result<(), Failure> {
 /// Takes an agent of either kind away.
 pub fn uninstall_as(role: AgentRole, purge: bool) -> Result<(), Failure> {
     let removed = install::uninstall(place(role), purge).map_err(|error| not_installed(&error))?;
-    Home::find(role, None).forget_standing().map_err(|error| Failure::of("taking the agent away", &error))?;
+    let home = Home::find(role, None);
+    home.forget_standing()
+        .and_then(|()| super::update::forget(&home))
+        .map_err(|error| Failure::of("taking the agent away", &error))?;
     if removed.paths.is_empty() {
         println!("there was no {} here", role.as_str());
     }

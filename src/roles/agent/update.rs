@@ -21,7 +21,7 @@ use crate::{
     },
     model::{Failure, Outcome, outcome::chain, version::version},
     roles::membership::Home,
-    sys::{cancel::Cancel, clock, env},
+    sys::{cancel::Cancel, clock, env, files},
 };
 use here::Here;
 use std::{
@@ -87,6 +87,11 @@ impl Updates {
         prepared.then(|| replace(&command.id, order, &self.place))
     }
 
+    /// Lets go of what `perform` has prepared.
+    pub fn abandon(&self, command: &Command) {
+        self.under_way().take_if(|under_way| *under_way == command.id);
+    }
+
     /// How an update ended that a former process had begun.
     pub fn recover(&self, command: &Command) -> Recovered {
         let Work::Update { order } = &command.work else { return Recovered::Unknown };
@@ -137,6 +142,15 @@ impl Updates {
         let from = {
             let mut record = self.record();
             let Some(record) = record.as_mut().filter(|record| record.phase != Phase::Confirmed) else { return };
+            if !self.place.versions.executable(&record.from).exists() {
+                // The links are left alone: one that leads nowhere would be worse.
+                return tracing::error!(
+                    why,
+                    "{} should give way to {}, which is not here any more",
+                    record.to,
+                    record.from
+                );
+            }
             tracing::error!(why, "{} goes back to {}", record.to, record.from);
             record.phase = Phase::Back { why };
             let pointed = record
@@ -176,6 +190,11 @@ fn role(role: AgentRole) -> Role {
         AgentRole::Agent => Role::Agent,
         AgentRole::PveAgent => Role::PveAgent,
     }
+}
+
+/// Forgets how the last update went: what is installed by hand from here on is on no probation.
+pub fn forget(home: &Home) -> Result<(), files::FileError> {
+    files::remove(&record_file(home))
 }
 
 /// Where the record is kept.

@@ -175,6 +175,10 @@ impl Worker for Present {
         self.worker.replace(command)
     }
 
+    fn abandon(&self, command: &Command) {
+        self.worker.abandon(command);
+    }
+
     fn recover(&self, command: &Command) -> Recovered {
         self.worker.recover(command)
     }

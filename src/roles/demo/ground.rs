@@ -13,6 +13,7 @@ use crate::{
 use rustix::fs::{FlockOperation, flock, statvfs};
 use std::{
     fs::{self, File},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -116,7 +117,10 @@ fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let path = entry.path();
         let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
-        let lock = ours.then(|| File::open(path.join(LOCK)).ok()).flatten();
+        // Of another user's, nothing is opened: it might be a pipe that never ends.
+        let own =
+            || entry.metadata().is_ok_and(|meta| meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw());
+        let lock = (ours && own()).then(|| File::open(path.join(LOCK)).ok()).flatten();
         let dead = lock.is_some_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok());
         if dead && let Err(error) = files::remove_tree(&path) {
             tracing::debug!(error = crate::model::outcome::chain(&error), "a dead demo's directory stays");

@@ -80,6 +80,10 @@ impl Worker for GuestWorker {
         }
     }
 
+    fn abandon(&self, command: &Command) {
+        self.prepared().take_if(|prepared| *prepared == command.id);
+    }
+
     fn replace(&self, command: &Command) -> Option<Outcome> {
         let Work::Update { order } = &command.work else { return None };
         let prepared = self.prepared().take().is_some_and(|prepared| prepared == command.id);

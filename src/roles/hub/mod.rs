@@ -10,7 +10,10 @@ pub use serving::{Hosting, Hub};
 
 use super::{config, logging};
 use crate::{
-    host::install::{self, Installed, Role, Service},
+    host::{
+        install::{self, Installed, Role, Service},
+        services,
+    },
     model::{Failure, Policy, outcome::chain},
     store::AgentRecord,
     sys::{env::Places, files, limits},
@@ -158,7 +161,7 @@ pub fn install(options: &HubOptions) -> Result<(), Failure> {
 
 /// Does what `hub install` does, and tells nobody: the service, and its main process.
 pub fn set_up(options: &HubOptions) -> Result<(Installed, u32), Failure> {
-    let ran = install::status(Role::Hub).is_ok_and(|found| found.is_some_and(|service| service.state.is_up()));
+    let before = install::status(Role::Hub)?;
     let written = configure(options)?;
     let started = Settings::load(options).and_then(|_| {
         let installed = install::install(&Service::of_this_executable(Role::Hub))?;
@@ -168,14 +171,20 @@ pub fn set_up(options: &HubOptions) -> Result<(Installed, u32), Failure> {
         }
         Ok((installed, install::start(Role::Hub)?))
     });
-    started.map_err(|failure| written.map_or(failure.clone(), |path| unconfigure(&path, ran, failure)))
+    started.map_err(|failure| written.map_or(failure.clone(), |path| unconfigure(&path, before.as_ref(), failure)))
 }
 
-/// Takes back a hub.toml that a hub does not start with; one that ran before runs again.
-fn unconfigure(path: &Path, ran: bool, failure: Failure) -> Failure {
+/// Takes back a hub.toml that a hub does not start with. The service is as it was before: its manager would go on trying, and
+/// without this hub.toml it would listen everywhere.
+fn unconfigure(path: &Path, before: Option<&services::Service>, failure: Failure) -> Failure {
+    let stopped = install::stop(Role::Hub).map_err(|error| chain(&error));
     let removed = files::remove(path).map_err(|error| chain(&error));
-    let restarted = if ran { install::start(Role::Hub).map(drop).map_err(|error| chain(&error)) } else { Ok(()) };
-    match removed.and(restarted) {
+    let as_before = match before {
+        None => install::uninstall(Role::Hub, false).map(drop).map_err(|error| chain(&error)),
+        Some(service) if service.state.is_up() => install::start(Role::Hub).map(drop).map_err(|error| chain(&error)),
+        Some(_) => Ok(()),
+    };
+    match stopped.and(removed).and(as_before) {
         Ok(()) => failure,
         Err(why) => failure.detail(format!("and it could not be taken back: {why}")),
     }

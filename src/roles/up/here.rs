@@ -5,6 +5,7 @@ use crate::{
     link::{join::Pointer, wire::AgentRole},
     model::Failure,
     roles::{hub::Place, membership::Home},
+    sys::env,
 };
 
 /// What there is.
@@ -49,6 +50,15 @@ impl Here {
         );
         Err(failure.help("if that hub is no more: `remotectl pve-agent uninstall --purge`, then `remotectl up`"))
     }
+}
+
+/// Services are those of the machine, whatever `REMOTECTL_ROOT` says: with it, one hub would be looked at and another touched.
+pub fn this_machine() -> Result<(), Failure> {
+    if env::root() == std::path::Path::new("/") {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("{} is set, and this is about the services of this machine", env::ROOT))
+        .help(format!("unset {} and call it again", env::ROOT)))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod guests;
 mod here;
+pub use here::this_machine;
 pub mod lower;
 mod node;
 pub mod step;
@@ -92,6 +93,7 @@ pub struct Other {
 /// Hub and pve-agent onto this node. `None` for a dry run.
 pub fn up(options: &UpOptions, say: &mut Say) -> Result<Option<Up>, Failure> {
     let node = Node::here()?;
+    here::this_machine()?;
     let hub_options =
         HubOptions { listen: options.listen.clone(), advertise: options.advertise.clone(), ..HubOptions::default() };
     let here = Here::look(Place::of(&hub_options)?)?;
@@ -108,7 +110,14 @@ pub fn up(options: &UpOptions, say: &mut Say) -> Result<Option<Up>, Failure> {
         would(&here, say);
         return Ok(None);
     }
-    raise(&node, &here, &hub_options, say).map(Some).map_err(|failure| {
+    let mut joined = false;
+    raise(&node, &here, &hub_options, &mut joined, say).map(Some).map_err(|failure| {
+        if joined {
+            // The hub has a member now: taking it away would leave that one without any.
+            return failure
+                .detail("hub and pve-agent are installed and stay")
+                .help("`remotectl up` again, or `remotectl down`");
+        }
         let taken = take_back(&here);
         taken.into_iter().fold(failure, Failure::detail)
     })
@@ -137,9 +146,10 @@ fn would(here: &Here, say: &mut Say) {
     say(Step::new("pve-agent", state, agent));
 }
 
-fn raise(node: &Node, here: &Here, options: &HubOptions, say: &mut Say) -> Result<Up, Failure> {
+fn raise(node: &Node, here: &Here, options: &HubOptions, joined: &mut bool, say: &mut Say) -> Result<Up, Failure> {
     let (hub, info) = raise_hub(here, options, say)?;
     raise_pve_agent(node, here, &hub, &info, say)?;
+    *joined = true;
     let nodes = hear_of_cluster(node, &hub, say)?;
     let others = nodes.iter().filter(|row| row.node.name != node.name && row.node.pve_agent.is_none());
     let others = others.enumerate().map(|(index, row)| other(&hub, &row.node.name, index < NODES_SHOWN));

@@ -13,7 +13,10 @@ use crate::{
     },
 };
 use serde_json::Value;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// How long a task waits for another one that holds the guest's configuration, as on a real node.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
@@ -65,6 +68,19 @@ impl Backend for World {
             max_disk,
             kernel: inside.profile.kernel.clone(),
         }
+    }
+
+    fn adjust(&self, change: &mut dyn FnMut(&mut Inventory)) -> bool {
+        let running = |inventory: &Inventory| {
+            let guests = inventory.guests.iter().filter(|guest| guest.running());
+            guests.map(|guest| guest.vmid).collect::<BTreeSet<u32>>()
+        };
+        let before = running(&self.inventory());
+        let adjusted = self.memory.adjust(change);
+        let after = running(&self.inventory());
+        before.difference(&after).for_each(|vmid| self.switch(*vmid, Power::Off));
+        after.difference(&before).for_each(|vmid| self.switch(*vmid, Power::On));
+        adjusted
     }
 
     fn carry_out(&self, guest: &Guest, action: &Action, log: &TaskLog) -> Result<(), String> {

@@ -176,7 +176,10 @@ impl Place for Here {
         self.versions.point(&record.to, Some(&record.from)).map_err(|error| {
             let stopped = Stopped::new(format!("switching: {}", chain(&error))).help(error.help());
             match point_back(&self.versions, &record).map_err(|error| chain(&error)) {
-                Ok(()) => stopped,
+                Ok(()) => match files::remove(&file) {
+                    Ok(()) => stopped,
+                    Err(error) => Stopped { why: format!("{}, and then {}", stopped.why, chain(&error)), ..stopped },
+                },
                 Err(left) => Stopped { why: format!("{}, and then {left}", stopped.why), ..stopped },
             }
         })
