@@ -129,6 +129,7 @@ pub(super) fn back_up(call: &Call, node: &str) -> Result<Answer, Fault> {
         optional("mode", Kind::Choice(&["snapshot", "suspend", "stop"])),
         optional("compress", Kind::Choice(&["0", "1", "gzip", "lzo", "zstd"])),
         optional("notes-template", Kind::Text),
+        optional("remove", Kind::Boolean),
     ])?;
     let vmid = params.integer("vmid").and_then(|id| u32::try_from(id).ok());
     let vmid = vmid.ok_or_else(|| Fault::parameter("vmid", "property is missing"))?;
