@@ -25,12 +25,13 @@ QUICK := \
 	floors \
 	hostile \
 	install_sh \
+	killing \
 	nl \
 	protocol \
 	simulator \
 	update
 
-.PHONY: help check test lab bench fuzz dist static demo docs cast fmt
+.PHONY: help check test lab bench scale soak fuzz dist static demo docs cast fmt
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -66,8 +67,19 @@ bench: static ## speed and memory, as ratios in one run: prints a table, writes 
 		REMOTECTL_BENCH_EXE=$(abspath $(BENCH_EXE)) \
 		$(CARGO) bench --locked --profile dev-release --target $(STATIC) --bench promises
 
-fuzz: ## arbitrary bytes into the grammar: never a panic, never over 50 ms; and its speed
+scale: static ## thousands of agents of one hub: memory, CPU, commands, the way back; writes scale.json
+	REMOTECTL_BENCH_EXE=$(abspath $(BENCH_EXE)) \
+		$(CARGO) bench --locked --profile dev-release --target $(STATIC) --bench scale
+
+soak: ## a thousand kills of hub and agent, about half an hour
+	REMOTECTL_KILLS=$${REMOTECTL_KILLS:-1000} $(CARGO) test --locked --test killing -- --nocapture
+
+# How long each target of fuzz/ runs.
+FUZZ_SECONDS ?= 60
+
+fuzz: ## any bytes in: libFuzzer over the targets of fuzz/; the grammar's speed, and never over 50 ms for 4 KiB
 	FUZZ_ROUNDS=20000 REMOTECTL_BENCH_STRICT=1 $(CARGO) bench --locked --profile dev-release --bench grammar
+	scripts/fuzz $(FUZZ_SECONDS)
 
 dist: ## what is shipped, in dist/: static, small, checked; for x86_64 and, where its tools are, aarch64
 	scripts/dist

@@ -21,7 +21,7 @@ Options:
   --purge        with --uninstall: keys, data and configuration too
   -h, --help     this
 
-As root everything goes to /opt/remotectl, with a link in /usr/local/bin, and the service to systemd or OpenRC. An ordinary
+As root everything goes to /opt/remotectl, with a link in /usr/local/bin, and the service to the init system. An ordinary
 user gets the command alone, in ~/.local/bin. PREFIX=/somewhere puts the command below another root.
 
 Examples:
@@ -182,6 +182,13 @@ supervisor() { # the init system that runs here, if remotectl knows it
 		echo systemd
 	elif there /run/openrc/softlevel || there /run/openrc/started; then
 		echo OpenRC
+	elif [ "$(cat /proc/1/comm 2>/dev/null)" = runit ] || there /run/runit; then
+		echo runit
+	elif there /etc/inittab; then
+		case $(readlink -f /proc/1/exe 2>/dev/null || readlink -f /sbin/init) in
+		*/busybox) echo busybox ;;
+		*) if [ -d /etc/init.d ]; then echo sysvinit; fi ;;
+		esac
 	fi
 }
 
@@ -284,7 +291,7 @@ install_role() {
 		run="run"
 		join "$command" --no-service
 	fi
-	echo "remotectl $version is installed; no init system was found here that keeps it running (systemd and OpenRC are known)"
+	echo "remotectl $version is installed; no init system was found here that keeps it running (systemd, OpenRC, sysvinit, runit and busybox are known)"
 	echo "next: have your own keep this running: /usr/local/bin/remotectl $role $run"
 }
 
@@ -293,6 +300,7 @@ install_role() {
 installed_roles() {
 	for one in agent pve-agent hub; do
 		for trace in "/opt/remotectl/$one" "/etc/systemd/system/remotectl-$one.service" "/etc/init.d/remotectl-$one" \
+			"/etc/sv/remotectl-$one" \
 			"/etc/remotectl/$one.toml" "/var/lib/remotectl/$one"; do
 			if there "$trace"; then
 				echo "$one"

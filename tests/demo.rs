@@ -252,6 +252,7 @@ fn every_exit_code_of_ask_is_told() {
         let ended = newcomer.demo(&[yes, &["--ask", sentence]].concat());
         assert_eq!(ended.code, Some(code), "{sentence}: {}", ended.whole());
         assert!(ended.out.contains(says) || ended.err.contains(says), "{sentence}: {}", ended.whole());
+        assert!(!ended.whole().contains("remotectl approve"), "that hub is gone: {}", ended.whole());
     }
 }
 
@@ -371,6 +372,73 @@ fn a_question_is_answered_by_number_or_name() {
     piped.read_until("service.restart ssh    ct/102 dns-secondary");
     drop(piped.child.stdin.take());
     assert_eq!(wait(&mut piped.child).code(), Some(0), "the end of the input ends the demo");
+    newcomer.nothing_is_left();
+}
+
+/// What a sentence comes to: the operation and the targets of its steps, or that it is asked about or refused.
+fn told(answer: &Value) -> String {
+    let Some(steps) = answer["steps"].as_array() else { return answer["outcome"].to_string().replace('"', "") };
+    let step = |step: &Value| format!("{} {}", step["op"], step["targets"]).replace(['"', '[', ']'], "");
+    steps.iter().map(step).collect::<Vec<_>>().join("; ")
+}
+
+#[test]
+fn a_conversation_goes_on_from_ask_to_ask() {
+    let newcomer = Newcomer::new();
+    let mut piped = Piped::start(&newcomer);
+    let ask = |conversation: &str, text: &str| -> Value {
+        let words = ["ask", "--conversation", conversation, "--dry-run", "--json", text];
+        let output = newcomer.command(&words).env("REMOTECTL_HUB", &piped.socket).output();
+        let ended = Ended::of(output.expect("it starts"));
+        serde_json::from_str(&ended.out).unwrap_or_else(|_| panic!("{text}: {}", ended.whole()))
+    };
+    for (text, comes_to) in [
+        ("restart ssh on the dns server", "clarify"),
+        ("the second one", "service.restart ct/102"),
+        ("and dns-primary too", "service.restart ct/101"),
+        ("restart ssh on the dns server", "clarify"),
+        ("ct 101", "service.restart ct/101"),
+        ("restart ssh on the dns server", "clarify"),
+        ("both", "service.restart ct/101,ct/102"),
+        ("start wiki", "guest.start ct/121"),
+        ("undo that", "guest.shutdown ct/121"),
+        ("restart nginx on web-server", "service.restart ct/118"),
+        ("and the staging one too", "service.restart ct/119"),
+        ("undo that", "clarify"),
+        ("is it up?", "guest.status ct/119"),
+        ("reboot blog", "guest.reboot ct/120"),
+        ("frobnicate the flux", "refuse"),
+        ("and wiki as well", "guest.reboot ct/121"),
+        ("restart postgres", "service.restart ct/130"),
+    ] {
+        assert_eq!(told(&ask("talk", text)), comes_to, "{text}");
+    }
+    assert_eq!(told(&ask("another", "and wiki too")), "clarify", "conversations are apart");
+    piped.say("quit");
+    assert_eq!(wait(&mut piped.child).code(), Some(0));
+    newcomer.nothing_is_left();
+}
+
+#[test]
+fn the_prompt_is_a_conversation() {
+    let newcomer = Newcomer::new();
+    let mut piped = Piped::start(&newcomer);
+    piped.say("restart ssh on dns-primary");
+    piped.read_until("service.restart ssh    ct/101 dns-primary");
+    piped.say("and dns-secondary too");
+    piped.read_until("service.restart ssh    ct/102 dns-secondary");
+    piped.say("restart ssh on the dns server");
+    piped.read_until("Type its number or name");
+    piped.say("the second one");
+    piped.read_until("service.restart ssh    ct/102 dns-secondary");
+    piped.say("start wiki");
+    piped.read_until("guest.start");
+    piped.say("undo that");
+    piped.read_until("guest.shutdown");
+    piped.say("show ZZZZ");
+    piped.read_until("error: there is no plan ZZZZ");
+    piped.say("quit");
+    assert_eq!(wait(&mut piped.child).code(), Some(0));
     newcomer.nothing_is_left();
 }
 

@@ -105,6 +105,12 @@ fn manual_pages_are_accepted_by_those_who_show_them() {
     assert_eq!(names.len(), all(&help::command(None), "remotectl").len());
     let own = fs::read_to_string(pages.join("remotectl.1")).expect("it is there");
     assert_eq!(printed(&["man"]), own);
+    let of_demo = fs::read_to_string(pages.join("remotectl-demo.1")).expect("it is there");
+    assert_eq!(printed(&["man", "demo"]), of_demo, "a command's name is no directory");
+    let of_join = fs::read_to_string(pages.join("remotectl-hub-join-token.1")).expect("it is there");
+    assert_eq!(printed(&["man", "hub", "join-token"]), of_join);
+    let unknown = command(root.path()).args(["man", "bogus"]).output().expect("the program starts");
+    assert_eq!(unknown.status.code(), Some(2));
     assert!(own.contains(".SH EXAMPLES\n.nf\n") && !own.contains("202"), "examples, and no date: {own}");
     if let Some(mandoc) = program("mandoc") {
         let output =

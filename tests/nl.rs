@@ -6,9 +6,9 @@
 
 use proptest::prelude::*;
 use remotectl::{
-    llm::{Planner, Proposal, grammar::Grammar},
+    llm::{Known, Planner, Proposal, grammar::Grammar},
     model::{
-        Inventory, Op, Target,
+        Op, Target,
         plan::Proposed,
         policy::{self, Policy},
         risk::Risk,
@@ -30,21 +30,25 @@ struct Got {
     note: String,
 }
 
-fn inventory(name: &str) -> Inventory {
+fn inventory(name: &str) -> Known {
     let text = match name {
         "homelab" => include_str!("fixtures/homelab.json"),
         "harbour" => include_str!("fixtures/harbour.json"),
         "clinic" => include_str!("fixtures/clinic.json"),
         "depot" => include_str!("fixtures/depot.json"),
+        "campus" => include_str!("fixtures/campus.json"),
+        "gamehost" => include_str!("fixtures/gamehost.json"),
         _ => include_str!("fixtures/smallshop.json"),
     };
-    serde_json::from_str(text).unwrap()
+    Known::new(serde_json::from_str(text).unwrap())
 }
 
-fn ask(text: &str, inventory: &Inventory) -> Got {
+fn ask(text: &str, inventory: &Known) -> Got {
     match Grammar.plan(text, inventory) {
         Proposal::Plan { steps, summary } => {
-            let weigh = |step: &Proposed| Policy::default().weigh(step.clone(), inventory).risk.needs_confirmation();
+            let weigh = |step: &Proposed| {
+                Policy::default().weigh(step.clone(), inventory.inventory()).risk.needs_confirmation()
+            };
             let confirm = steps.iter().any(weigh);
             Got { outcome: "plan", steps, confirm, note: summary }
         }
@@ -120,7 +124,7 @@ fn lines(corpus: &str) -> Vec<Value> {
     corpus.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn score(corpus: &str, inventory: &Inventory) -> Score {
+fn score(corpus: &str, inventory: &Known) -> Score {
     let show = std::env::var_os("NL_SHOW").is_some();
     let mut by_outcome = [("plan", 0, 0), ("clarify", 0, 0), ("refuse", 0, 0)];
     let mut dangers = 0;
@@ -179,10 +183,34 @@ fn clusters_of_fresh_eyes() {
         ("clinic", include_str!("fixtures/clinic-a.jsonl")),
         ("depot", include_str!("fixtures/depot-a.jsonl")),
     ] {
-        let score = score(corpus, &inventory(name));
-        assert_eq!(score.dangerous, 0, "{name}");
-        assert!(score.passed * 100 >= score.total * 98, "{name}: {} of {}", score.passed, score.total);
+        holds(name, corpus, 98);
     }
+    for (name, corpus) in
+        [("campus", include_str!("fixtures/campus-a.jsonl")), ("gamehost", include_str!("fixtures/gamehost-a.jsonl"))]
+    {
+        holds(name, corpus, 95);
+    }
+}
+
+/// The halves that nobody who tunes the grammar reads: what it makes of sentences that it has never seen.
+#[test]
+fn sentences_never_seen() {
+    for (name, corpus, floor) in [
+        ("harbour", include_str!("fixtures/harbour-b.jsonl"), 86),
+        ("clinic", include_str!("fixtures/clinic-b.jsonl"), 96),
+        ("depot", include_str!("fixtures/depot-b.jsonl"), 89),
+        ("campus", include_str!("fixtures/campus-b.jsonl"), 81),
+        ("gamehost", include_str!("fixtures/gamehost-b.jsonl"), 78),
+    ] {
+        holds(name, corpus, floor);
+    }
+}
+
+/// A corpus of that cluster reaches so many percent, and nothing unsafe comes out of it.
+fn holds(name: &str, corpus: &str, percent: usize) {
+    let score = score(corpus, &inventory(name));
+    assert_eq!(score.dangerous, 0, "{name}");
+    assert!(score.passed * 100 >= score.total * percent, "{name}: {} of {}", score.passed, score.total);
 }
 
 /// Sentences written out for each operation: what they come to, without arguments.
@@ -252,7 +280,8 @@ fn a_negation_changes_the_plan() {
             if !changes || text.contains(['\n', ',']) || text.contains(" except ") || text.contains(" but not ") {
                 continue;
             }
-            let except = format!("{} except {}", text.trim_end_matches(['.', '?', '!']), inventory.name_of(target));
+            let except =
+                format!("{} except {}", text.trim_end_matches(['.', '?', '!']), inventory.inventory().name_of(target));
             for changed in [
                 format!("do not {text}"),
                 format!("never {text}"),

@@ -3,7 +3,7 @@
 use crate::report::{Report, Row};
 use remotectl::{
     engine::planning::{PlanMeta, make_plan},
-    llm::{Planner as _, grammar::Grammar},
+    llm::{Known, Planner as _, grammar::Grammar},
     model::{Inventory, Policy},
 };
 use std::{fs, path::Path};
@@ -16,7 +16,7 @@ const ALL: &str = "check which VMs have agents installed";
 pub fn measure(report: &mut Report) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/homelab.json");
     let few: Inventory = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
-    let many = grown(&few);
+    let (few, many) = (Known::new(few.clone()), Known::new(grown(&few)));
     let section = "a plan, in the process (medians)";
     let rows = vec![
         Row::new("one target, 33 guests", || plan(ONE, &few)),
@@ -43,8 +43,8 @@ fn grown(inventory: &Inventory) -> Inventory {
     grown
 }
 
-fn plan(text: &str, inventory: &Inventory) {
+fn plan(text: &str, known: &Known) {
     let meta = PlanMeta { id: "7Q2K".to_owned(), text: text.to_owned(), planner: "grammar".to_owned(), created: 0 };
-    let plan = make_plan(Grammar.plan(text, inventory), meta, inventory, &Policy::default());
+    let plan = make_plan(Grammar.plan(text, known), meta, known.inventory(), &Policy::default());
     assert!(plan.is_ok(), "{plan:?}");
 }

@@ -5,7 +5,7 @@ use super::{
     guard::{bearer, believe, disbelieved, read_body},
 };
 use crate::{
-    engine::{hearing::Refused, roster::Agent},
+    engine::{Engine, hearing::Refused, roster::Agent},
     link::{
         PROTOCOL,
         jwt::{Bound, JwtError},
@@ -23,7 +23,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::de::DeserializeOwned;
-use std::{fs::File, io::Read as _};
+use std::{fs::File, io::Read as _, sync::Arc};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -42,7 +42,7 @@ pub async fn join(State(context): State<Context>, request: Request) -> Response 
         Err(refusal) => return refusal,
     };
     let bound = Bound { method: "POST", path: path::JOIN, body: &body };
-    let Some(token) = bearer(&parts.headers) else { return disbelieved(JwtError::Malformed.into()) };
+    let Some(token) = bearer(&parts.headers) else { return disbelieved(&JwtError::Malformed.into()) };
     let (roster, now) = (&context.engine.roster, clock::unix_seconds());
     let believed = match wanted.attestation {
         Some(_) => roster.authenticate(token, now, bound).map(Some),
@@ -50,7 +50,7 @@ pub async fn join(State(context): State<Context>, request: Request) -> Response 
     };
     let attested_by = match believed {
         Ok(attested_by) => attested_by,
-        Err(error) => return disbelieved(error),
+        Err(error) => return disbelieved(&error),
     };
     match context.engine.join(wanted, attested_by).await {
         Ok(reply) => {
@@ -64,7 +64,11 @@ pub async fn join(State(context): State<Context>, request: Request) -> Response 
 /// Asking for commands.
 pub async fn poll(State(context): State<Context>, Extension(agent): Extension<Agent>, body: Bytes) -> Response {
     match read::<PollRequest>(&body) {
-        Ok(request) => Json(context.engine.poll(&agent.record.id, &request).await).into_response(),
+        Ok(request) => {
+            // It is a piece of the connection's buffer, which would be kept with it.
+            drop(body);
+            Json(context.engine.poll(&agent.record.id, request).await).into_response()
+        }
         Err(refusal) => refusal,
     }
 }
@@ -95,7 +99,11 @@ pub async fn output(State(context): State<Context>, Extension(agent): Extension<
 }
 
 /// An executable by its SHA-256.
-pub async fn artifact(State(context): State<Context>, Path(sha256): Path<String>) -> Response {
+pub async fn artifact(
+    State(context): State<Context>,
+    Extension(agent): Extension<Agent>,
+    Path(sha256): Path<String>,
+) -> Response {
     // Only what has a digest's form becomes a file name.
     let Some(digest) = Digest::parse(&sha256) else {
         return refuse(StatusCode::NOT_FOUND, "there is no such artifact");
@@ -107,16 +115,21 @@ pub async fn artifact(State(context): State<Context>, Path(sha256): Path<String>
         std::io::Result::Ok((file, size))
     });
     match opened.await {
-        Ok(Ok((file, size))) => ([(CONTENT_LENGTH, size)], Body::from_stream(pieces(file))).into_response(),
+        Ok(Ok((file, size))) => {
+            ([(CONTENT_LENGTH, size)], Body::from_stream(pieces(file, context.engine, agent.record.id))).into_response()
+        }
         _ => refuse(StatusCode::NOT_FOUND, "there is no such artifact"),
     }
 }
 
-/// A file in pieces, each read when the one before is on its way: many agents fetch at once, each as fast as it can.
-fn pieces(file: File) -> ReceiverStream<std::io::Result<Bytes>> {
+/// A file in pieces, each read when the one before is on its way: many agents fetch at once, each as fast as it can. An
+/// agent that is locked meanwhile gets no further.
+fn pieces(file: File, engine: Arc<Engine>, agent: String) -> ReceiverStream<std::io::Result<Bytes>> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let mut file = file;
+        let held = engine.until_held(&agent);
+        tokio::pin!(held);
         loop {
             let read = tokio::task::spawn_blocking(move || {
                 let mut piece = Vec::with_capacity(PIECE);
@@ -128,7 +141,11 @@ fn pieces(file: File) -> ReceiverStream<std::io::Result<Bytes>> {
             let over = piece.as_ref().is_ok_and(Bytes::is_empty);
             let failed = piece.is_err();
             // Where nobody receives any more, the agent has gone away.
-            if over || sender.send(piece).await.is_err() || failed {
+            let sent = tokio::select! {
+                sent = sender.send(piece) => sent,
+                () = &mut held => return,
+            };
+            if over || sent.is_err() || failed {
                 return;
             }
         }

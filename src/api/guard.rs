@@ -108,9 +108,12 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// An agent's request that is not believed. It tells the hub's clock, because a wrong one is the commonest reason.
-pub fn disbelieved(error: AuthError) -> Response {
+pub fn disbelieved(error: &AuthError) -> Response {
     tracing::debug!(%error, "a request was not believed");
     let time = clock::unix_seconds();
+    if let AuthError::Held(_) = error {
+        return (StatusCode::FORBIDDEN, Json(Acknowledged { time: 0, error: error.to_string() })).into_response();
+    }
     let told = match error {
         AuthError::Token(JwtError::Time) => Acknowledged { time, error: error.to_string() },
         _ => Acknowledged { time: 0, error: error.to_string() },
@@ -141,13 +144,21 @@ async fn check_agent(context: &Context, request: Request, limit: usize) -> Resul
         Ok(token) => token,
         Err(error) => {
             drain(body).await;
-            return Err(disbelieved(error));
+            return Err(disbelieved(&error));
         }
     };
     let body = read_body(body, limit).await?;
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let bound = Bound { method: parts.method.as_str(), path, body: &body };
-    let agent = context.engine.roster.authenticate(token, clock::unix_seconds(), bound).map_err(disbelieved)?;
+    let agent = match context.engine.roster.authenticate(token, clock::unix_seconds(), bound) {
+        Ok(agent) => agent,
+        Err(error) => {
+            if let AuthError::Generation { agent, claimed } = &error {
+                context.engine.hear_former(agent, *claimed).await;
+            }
+            return Err(disbelieved(&error));
+        }
+    };
     believe(&parts.extensions);
     parts.extensions.insert(agent);
     Ok(Request::from_parts(parts, Body::from(body)))

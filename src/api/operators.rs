@@ -12,12 +12,12 @@ use crate::{
         Answer, Failure, Inventory, Target,
         digest::Digest,
         messages::{
-            AgentRow, ApproveRequest, Event, ExecuteRequest, GuestRow, HubInfo, JoinToken, JoinTokenRequest,
-            NewOperator, NodeRow, OperatorRow, OperatorToken, PlanRecord, PlanRequest,
+            AgentRow, ApproveRequest, Event, ExecuteRequest, GuestRow, HoldRequest, HubInfo, JoinToken,
+            JoinTokenRequest, NewOperator, NodeRow, OperatorRow, OperatorToken, PlanRecord, PlanRequest, SettleRequest,
         },
         selector,
     },
-    store::{JoinTokenRecord, OperatorRecord},
+    store::OperatorRecord,
     sys::{clock, random},
 };
 use axum::{
@@ -27,9 +27,6 @@ use axum::{
 };
 use serde::Deserialize;
 use std::sync::Arc;
-
-/// How long a join token is good for, in seconds.
-const JOIN_TOKEN_LIFE: i64 = 600;
 
 type Done<T> = Result<Json<T>, Failed>;
 type Body<T> = Result<Json<T>, JsonRejection>;
@@ -92,6 +89,18 @@ pub async fn cancel(
 ) -> Done<PlanRecord> {
     let id = id.to_ascii_uppercase();
     context.engine.cancel(&id, &who).await?;
+    Ok(Json(context.engine.record(&id)?))
+}
+
+/// Keeps what an operator says of what is unknown.
+pub async fn settle(
+    State(context): State<Context>,
+    Extension(Who(who)): Extension<Who>,
+    Path(id): Path<String>,
+    request: Body<SettleRequest>,
+) -> Done<PlanRecord> {
+    let id = id.to_ascii_uppercase();
+    context.engine.settle(&id, body(request)?, &who).await?;
     Ok(Json(context.engine.record(&id)?))
 }
 
@@ -165,6 +174,42 @@ pub async fn agents(State(context): State<Context>, Query(which): Query<Which>) 
     Ok(Json(rows))
 }
 
+/// Locks an agent.
+pub async fn lock(
+    State(context): State<Context>,
+    Extension(Who(who)): Extension<Who>,
+    request: Body<HoldRequest>,
+) -> Done<AgentRow> {
+    Ok(Json(context.engine.lock(body(request)?, &who).await?))
+}
+
+/// Puts an agent into quarantine.
+pub async fn quarantine(
+    State(context): State<Context>,
+    Extension(Who(who)): Extension<Who>,
+    request: Body<HoldRequest>,
+) -> Done<AgentRow> {
+    Ok(Json(context.engine.doubt(body(request)?, &who).await?))
+}
+
+/// Takes a lock back.
+pub async fn unlock(
+    State(context): State<Context>,
+    Extension(Who(who)): Extension<Who>,
+    request: Body<HoldRequest>,
+) -> Done<AgentRow> {
+    Ok(Json(context.engine.unlock(body(request)?, &who).await?))
+}
+
+/// Ends an agent's identity.
+pub async fn evict(
+    State(context): State<Context>,
+    Extension(Who(who)): Extension<Who>,
+    request: Body<HoldRequest>,
+) -> Done<AgentRow> {
+    Ok(Json(context.engine.evict(body(request)?, &who).await?))
+}
+
 fn select(text: &str, inventory: &Inventory) -> Result<Vec<Target>, Failed> {
     selector::select(text, inventory).map_err(|error| Failure::from(error).into())
 }
@@ -179,16 +224,10 @@ pub async fn join_token(
     if !matches!(request.role.as_str(), "agent" | "pve-agent") {
         return Err(Failure::usage(format!("`{}` is no role", request.role)).help("--role agent|pve-agent").into());
     }
-    let (token, now) = (secret(), clock::unix_seconds());
-    let expires = now + JOIN_TOKEN_LIFE;
-    let hash = Digest::of(token.as_bytes());
     let JoinTokenRequest { role, target, .. } = request;
-    let named = target.as_ref().map(ToString::to_string).unwrap_or_default();
-    let seal = context.engine.identity.seal(&Row::JoinToken { hash: &hash, role: &role, target: &named, expires });
-    let record = JoinTokenRecord { hash, role, target, expires, seal };
-    let kept = context.engine.store.add_join_token(record, who, now).await;
-    kept.map_err(|error| stored("keeping the join token", &error))?;
-    Ok(Json(JoinToken { join_string: pointer(&context, token), expires }))
+    let made = context.engine.make_join_token(role, target, who).await;
+    let (pointer, expires) = made.map_err(|error| stored("keeping the join token", &error))?;
+    Ok(Json(JoinToken { join_string: pointer.to_string(), expires }))
 }
 
 /// A new operator, with a token that is shown once.

@@ -161,7 +161,9 @@ where
         router.clone().oneshot(request.map(Body::new))
     });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_headers(HEADERS);
+    // Half closed: while a poll is held nothing is read, so that no buffer waits for it. That its agent has gone away shows
+    // when it is answered, and a newer poll is told in its place.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_headers(HEADERS).half_close(true);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -1,6 +1,8 @@
-//! Logging in and out, and the hub's own administration: operators and join strings.
+//! Logging in and out, and the hub's own administration: operators, join strings, agents that are not listened to.
 
 use super::{
+    args::{EvictArgs, LockArgs, OneAgentArgs},
+    flow::{self, Consent},
     listing,
     role_args::{JoinTokenArgs, OperatorAddArgs},
     screen::Screen,
@@ -8,7 +10,7 @@ use super::{
 use crate::{
     model::{
         Exit, Failure, Target,
-        messages::{JoinTokenRequest, NewOperator},
+        messages::{AgentRow, HoldRequest, JoinTokenRequest, NewOperator, PlanRequest, RunRequest},
     },
     roles::client::{
         Hub,
@@ -87,6 +89,64 @@ pub fn remove_operator(screen: &mut Screen, hub: &Hub, name: &str) -> Result<Exi
     hub.remove_operator(name)?;
     screen.line(format!("{name} is no operator any more; the token has ended."));
     Ok(Exit::Done)
+}
+
+/// `agents lock`.
+pub fn lock(screen: &mut Screen, hub: &Hub, args: LockArgs) -> Result<Exit, Failure> {
+    let OneAgentArgs { target, json } = args.agent;
+    let row = hub.hold("lock", &HoldRequest { target, why: args.why, typed: None })?;
+    let help = row.help.clone();
+    held(screen, &row, "is locked: it is not listened to, and told nothing.", json);
+    if let Some(help) = help.filter(|_| !json) {
+        screen.help(&format!("`{help}` takes it back"));
+    }
+    Ok(Exit::Done)
+}
+
+/// `agents unlock`.
+pub fn unlock(screen: &mut Screen, hub: &Hub, args: OneAgentArgs) -> Result<Exit, Failure> {
+    let row = hub.hold("unlock", &HoldRequest { target: args.target, why: String::new(), typed: None })?;
+    held(screen, &row, &format!("is not locked; it is {}.", row.status), args.json);
+    Ok(Exit::Done)
+}
+
+/// `agents attest`: nothing is believed of the agent from now on, until its node has vouched for it.
+pub fn attest(screen: &mut Screen, hub: &Hub, target: &Target, consent: &Consent, json: bool) -> Result<Exit, Failure> {
+    let row = hub.hold("quarantine", &HoldRequest { target: target.clone(), why: String::new(), typed: None })?;
+    if row.role != "agent" || target.vmid().is_none() {
+        let role = row.role;
+        let failure =
+            Failure::new(format!("{target} is no guest: no node can vouch for its agent, which stays quarantined"));
+        return Err(failure.help(format!(
+            "`remotectl hub join-token --role {role} --target {target}`, and there `remotectl {role} install --join STRING`"
+        )));
+    }
+    let run = RunRequest { op: "agent.deploy".to_owned(), selector: target.to_string(), args: serde_json::Map::new() };
+    flow::ask(screen, hub, &PlanRequest { run: Some(run), ..PlanRequest::default() }, consent, json)
+}
+
+/// `agents evict`: the target has to be typed.
+pub fn evict(screen: &mut Screen, hub: &Hub, args: EvictArgs) -> Result<Exit, Failure> {
+    let OneAgentArgs { target, json } = args.agent;
+    let typed = match args.confirm {
+        None if screen.interactive => {
+            let question =
+                format!("The identity of the agent of {target} ends for good. Type {target} to carry it out:");
+            screen.ask(&question)
+        }
+        typed => typed,
+    };
+    let row = hub.hold("evict", &HoldRequest { target, why: String::new(), typed })?;
+    held(screen, &row, "is evicted; it has to join anew, with another key.", json);
+    Ok(Exit::Done)
+}
+
+fn held(screen: &mut Screen, row: &AgentRow, what: &str, json: bool) {
+    if json {
+        screen.json(row);
+    } else {
+        screen.line(format!("The agent of {} {what}", row.target));
+    }
 }
 
 /// The word that a choice is typed as.

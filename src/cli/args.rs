@@ -1,6 +1,7 @@
 //! What was typed, and nothing more: parsing never acts and never looks anywhere. `calls` says what it means.
 
 use super::role_args::{AgentCommand, HubCommand, PveAgentCommand};
+use crate::model::Target;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -65,9 +66,12 @@ pub enum Command {
     /// Lists the Proxmox nodes
     #[command(after_help = "Example:\n  remotectl nodes")]
     Nodes(ListArgs),
-    /// Lists the agents that the hub knows
-    #[command(after_help = "Example:\n  remotectl agents --json")]
-    Agents(ListArgs),
+    /// Lists the agents that the hub knows; locks, unlocks and evicts them
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:\n  remotectl agents --json\n  remotectl agents lock ct/118"
+    )]
+    Agents(AgentsArgs),
     /// Installs the agent into guests, or the pve-agent onto nodes
     #[command(after_help = "Examples:\n  remotectl deploy ct/119\n  remotectl deploy \"os=ubuntu and type=ct\"")]
     Deploy(SelectArgs),
@@ -88,6 +92,9 @@ pub enum Command {
     /// Stops a plan that is under way
     #[command(after_help = "Example:\n  remotectl cancel 7Q2K")]
     Cancel(PlanIdArgs),
+    /// Says how a plan ended whose end nobody knows: you have looked
+    #[command(after_help = "Example:\n  remotectl settle 7Q2K done --reason \"nginx is at 1.24\"")]
+    Settle(SettleArgs),
     /// Shows a plan with its results
     #[command(after_help = "Example:\n  remotectl show 7Q2K --json")]
     Show(PlanIdArgs),
@@ -122,11 +129,15 @@ pub enum Command {
         /// For which shell.
         shell: Shell,
     },
-    /// Prints the manual page, or writes those of all commands into a directory
-    #[command(after_help = "Examples:\n  remotectl man | man -l -\n  remotectl man /usr/local/share/man/man1")]
+    /// Prints a manual page, or writes those of all commands into a directory
+    #[command(
+        after_help = "Examples:\n  remotectl man | man -l -\n  remotectl man hub join-token | man -l -\n  remotectl man /usr/local/share/man/man1"
+    )]
     Man {
-        /// Where the pages go: remotectl.1, remotectl-ask.1, …; it is made where it is not there.
-        directory: Option<PathBuf>,
+        /// A command's words, or the path of a directory for the pages: remotectl.1, remotectl-ask.1, … (made where it is not
+        /// there; one without a slash is written ./DIRECTORY).
+        #[arg(value_name = "COMMAND|DIRECTORY")]
+        what: Vec<PathBuf>,
     },
     /// Looks for what could be wrong here, and says how to mend it
     ///
@@ -203,6 +214,83 @@ pub struct DownArgs {
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `agents`.
+#[derive(Debug, Args)]
+pub struct AgentsArgs {
+    /// What to do with one; without it they are listed.
+    #[command(subcommand)]
+    pub command: Option<AgentsCommand>,
+    /// Every guest instead: its agent, whether that answers, its route; or why not, and what mends it.
+    #[arg(long)]
+    pub coverage: bool,
+    /// Which to list.
+    #[command(flatten)]
+    pub list: ListArgs,
+}
+
+/// `agents …`.
+#[derive(Debug, Subcommand)]
+pub enum AgentsCommand {
+    /// Listens to an agent no more: its requests end at once, and it is told nothing
+    #[command(after_help = "Example:\n  remotectl agents lock ct/118 --why \"taken over?\"")]
+    Lock(LockArgs),
+    /// Takes a lock back
+    #[command(after_help = "Example:\n  remotectl agents unlock ct/118")]
+    Unlock(OneAgentArgs),
+    /// Has an agent's node vouch for it again, and leaves whoever else has its key behind
+    ///
+    /// For an agent that is quarantined: one that was cloned, or whose guest went back in time. Its node reads its key out of
+    /// the guest, and the hub gives it another generation. A host without a node joins again instead, by a new join string.
+    #[command(after_help = "Example:\n  remotectl agents attest ct/118")]
+    Attest(AttestArgs),
+    /// Ends an agent's identity for good; it has to join anew, with another key
+    #[command(after_help = "Example:\n  remotectl agents evict ct/118 --confirm ct/118")]
+    Evict(EvictArgs),
+}
+
+/// One agent.
+#[derive(Debug, Args)]
+pub struct OneAgentArgs {
+    /// What it looks after, such as ct/118, node/pve1 or host/nas.
+    pub target: Target,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `agents lock`.
+#[derive(Debug, Args)]
+pub struct LockArgs {
+    /// Which agent.
+    #[command(flatten)]
+    pub agent: OneAgentArgs,
+    /// Why; shown in listings.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub why: String,
+}
+
+/// `agents attest`.
+#[derive(Debug, Args)]
+pub struct AttestArgs {
+    /// Which agent.
+    #[command(flatten)]
+    pub agent: OneAgentArgs,
+    /// How it is approved.
+    #[command(flatten)]
+    pub yes: YesArgs,
+}
+
+/// `agents evict`.
+#[derive(Debug, Args)]
+pub struct EvictArgs {
+    /// Which agent.
+    #[command(flatten)]
+    pub agent: OneAgentArgs,
+    /// The target once more, in place of typing it when asked.
+    #[arg(long, value_name = "TARGET")]
+    pub confirm: Option<String>,
 }
 
 /// How a plan is said yes to beforehand.
@@ -333,6 +421,33 @@ pub struct ApproveArgs {
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `settle`.
+#[derive(Debug, Args)]
+pub struct SettleArgs {
+    /// The plan, such as 7Q2K.
+    pub id: String,
+    /// How it ended.
+    pub how: Settled,
+    /// How you know; it is kept in the audit trail.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// Only on this target.
+    #[arg(long, value_name = "TARGET")]
+    pub target: Option<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How what was unknown ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Settled {
+    /// It was done.
+    Done,
+    /// It was not done.
+    Failed,
 }
 
 /// `deny`, `cancel`, `show`.

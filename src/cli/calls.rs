@@ -3,14 +3,14 @@
 
 use super::{
     args::{
-        ApproveArgs, AskArgs, Command, DemoArgs, DownArgs, HistoryArgs, ListArgs, LowArgs, PlanArgs, PlanIdArgs,
-        PlannerChoice, RunArgs, SelectArgs, Shell, UpArgs, UpdateArgs,
+        AgentsArgs, AgentsCommand, ApproveArgs, AskArgs, Command, DemoArgs, DownArgs, HistoryArgs, ListArgs, LowArgs,
+        PlanArgs, PlanIdArgs, PlannerChoice, RunArgs, SelectArgs, SettleArgs, Shell, UpArgs, UpdateArgs,
     },
     flow::Consent,
     operation,
     role_args::{
-        AgentCommand, ArtifactCommand, DataArgs, HubArgs, HubCommand, InstallArgs, JoinTokenArgs, OperatorCommand,
-        PveAgentCommand,
+        AgentCommand, ArtifactCommand, AttestArgs, DataArgs, HubArgs, HubCommand, InstallArgs, JoinTokenArgs,
+        OperatorCommand, PveAgentCommand,
     },
 };
 use crate::{
@@ -19,7 +19,11 @@ use crate::{
         Failure,
         messages::{PlanRequest, RunRequest},
     },
-    roles::{agent::InstallOptions, hub::HubOptions, up::UpOptions},
+    roles::{
+        agent::{AttestOptions, InstallOptions},
+        hub::HubOptions,
+        up::UpOptions,
+    },
 };
 use std::path::PathBuf;
 
@@ -56,7 +60,7 @@ pub enum HiArgs {
     /// Printing a completion script.
     Completions(Shell),
     /// Printing the manual page, or writing all of them.
-    Man(Option<PathBuf>),
+    Man(Vec<PathBuf>),
     /// Looking for what is wrong.
     Doctor {
         /// As JSON.
@@ -84,6 +88,8 @@ pub enum Client {
     Deny(PlanIdArgs),
     /// Stop.
     Cancel(PlanIdArgs),
+    /// Say how it ended.
+    Settle(SettleArgs),
     /// Show.
     Show(PlanIdArgs),
     /// List the plans.
@@ -99,6 +105,8 @@ pub enum Listing {
     Nodes,
     /// Agents.
     Agents,
+    /// Guests, with their agents or what they lack.
+    Coverage,
 }
 
 /// The hub's administration.
@@ -108,6 +116,8 @@ pub enum Administer {
     JoinToken(JoinTokenArgs),
     /// Operators.
     Operator(OperatorCommand),
+    /// Agents that are locked or evicted.
+    Agent(AgentsCommand),
 }
 
 /// What a process may be.
@@ -135,6 +145,8 @@ pub enum Role {
     AgentTrial(Option<PathBuf>),
     /// `agent guard` and `pve-agent guard`; whether to go on in a process of its own.
     Guard(AgentRole, bool),
+    /// `agent attest`.
+    AgentAttest(AttestOptions),
     /// `agent once`.
     AgentOnce,
     /// `agent install`.
@@ -180,10 +192,14 @@ impl TryFrom<LowArgs> for HiArgs {
             Command::Remove(args) => Self::Client(select("agent.remove", args, None)),
             Command::Guests(args) => list(Listing::Guests, args),
             Command::Nodes(args) => list(Listing::Nodes, args),
-            Command::Agents(args) => list(Listing::Agents, args),
+            Command::Agents(AgentsArgs { command: None, coverage, list: args }) => {
+                list(if coverage { Listing::Coverage } else { Listing::Agents }, args)
+            }
+            Command::Agents(AgentsArgs { command: Some(command), .. }) => Self::Administer(Administer::Agent(command)),
             Command::Approve(args) => Self::Client(Client::Approve(args)),
             Command::Deny(args) => Self::Client(Client::Deny(args)),
             Command::Cancel(args) => Self::Client(Client::Cancel(args)),
+            Command::Settle(args) => Self::Client(Client::Settle(args)),
             Command::Show(args) => Self::Client(Client::Show(args)),
             Command::History(args) => Self::Client(Client::History(args)),
             Command::Demo(args) => Self::Demo(args),
@@ -193,7 +209,7 @@ impl TryFrom<LowArgs> for HiArgs {
             Command::Agent(command) => Self::Role(agent(command)),
             Command::PveAgent(command) => Self::Role(pve_agent(command)),
             Command::Completions { shell } => Self::Completions(shell),
-            Command::Man { directory } => Self::Man(directory),
+            Command::Man { what } => Self::Man(what),
             Command::Doctor(args) => Self::Doctor { json: args.json },
             Command::Version(args) => Self::Version { json: args.json },
         })
@@ -283,6 +299,9 @@ fn agent(command: AgentCommand) -> Role {
         AgentCommand::Run(args) => Role::AgentRun(args.config),
         AgentCommand::Trial(args) => Role::AgentTrial(args.config),
         AgentCommand::Guard(args) => Role::Guard(AgentRole::Agent, args.detach),
+        AgentCommand::Attest(AttestArgs { generation, wait, json }) => {
+            Role::AgentAttest(AttestOptions { generation, wait, json })
+        }
         AgentCommand::Once => Role::AgentOnce,
         AgentCommand::Install(args) => Role::AgentInstall(args.into()),
         AgentCommand::Uninstall(args) => Role::AgentUninstall(args.purge),

@@ -2,11 +2,15 @@
 //! else by its own shape.
 
 use super::{
-    effect,
+    effect, listing,
     screen::{Line, Look, Screen},
     table::{self, Table},
 };
-use crate::model::Op;
+use crate::{
+    host::text::span,
+    model::{Op, messages::NodeRow},
+    sys::clock,
+};
 use serde_json::{Map, Value};
 
 /// Prints the data of one target's result. `streamed`: its output was already shown as it came.
@@ -18,6 +22,12 @@ pub fn print(screen: &mut Screen, op: &Op, data: &Value, streamed: bool) {
             log_lines(screen, lines);
             notes(screen, data);
         }
+        // The line says how it stands; its log says why.
+        Op::ServiceStatus { .. } => log_lines(screen, data["log"].as_array().map_or(&[][..], Vec::as_slice)),
+        Op::NodeList {} => match serde_json::from_value::<Vec<NodeRow>>(data.clone()) {
+            Ok(rows) => screen.table(&listing::node_table(&rows)),
+            Err(_) => value(screen, data),
+        },
         _ => value(screen, data),
     }
 }
@@ -115,46 +125,73 @@ fn in_a_line(name: &str, value: &Value) -> String {
             let fields = inner.iter().map(|(name, value)| format!("{} {}", words(name), figure(name, value)));
             fields.collect::<Vec<_>>().join(", ")
         }
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            items.iter().map(|item| in_a_line(name, item)).collect::<Vec<_>>().join("; ")
+        }
         other => figure(name, other),
     }
 }
 
-/// A value with the unit that its name tells: amounts of bytes as people write them.
+/// A value with the unit that its name tells: amounts of bytes, durations and times as people write them.
 fn figure(name: &str, value: &Value) -> String {
     const AMOUNTS: &[&str] =
         &["total", "used", "available", "free", "size", "rss", "memory", "swap_total", "swap_used"];
-    let amount = AMOUNTS.contains(&name) || name.ends_with("bytes");
-    match value.as_u64().filter(|bytes| amount && *bytes >= 1 << 10) {
-        Some(bytes) => size(bytes),
-        None => effect::plain(value),
+    const TIMES: &[&str] = &["time", "taken", "snaptime", "starttime", "endtime", "ctime"];
+    let rate = name.ends_with("per_second");
+    let amount = rate || AMOUNTS.contains(&name) || name.ends_with("bytes");
+    match (value.as_u64(), value.as_f64()) {
+        (Some(seconds), _) if TIMES.contains(&name) && seconds > 1_000_000_000 => {
+            i64::try_from(seconds).map_or_else(|_| effect::plain(value), clock::local_minute)
+        }
+        (_, Some(number)) if name.ends_with("seconds") && number >= 60.0 => span(number),
+        (_, Some(number)) if amount && number >= 1024.0 => {
+            format!("{}{}", size(number), if rate { "/s" } else { "" })
+        }
+        // A tenth is as much as anybody reads of a measured number.
+        (None, Some(number)) => format!("{number:.1}").trim_end_matches(".0").to_owned(),
+        _ => effect::plain(value),
     }
 }
 
 /// `512 KiB`, `23.5 GiB`.
-fn size(bytes: u64) -> String {
-    let (unit, shift) = [("TiB", 40), ("GiB", 30), ("MiB", 20)]
+fn size(bytes: f64) -> String {
+    let (unit, whole) = [("TiB", 40), ("GiB", 30), ("MiB", 20)]
         .into_iter()
-        .find(|(_, shift)| bytes >> shift > 0)
-        .unwrap_or(("KiB", 10));
-    let tenths = (u128::from(bytes) * 10) >> shift;
-    if tenths >= 1000 { format!("{} {unit}", tenths / 10) } else { format!("{}.{} {unit}", tenths / 10, tenths % 10) }
+        .map(|(unit, shift)| (unit, f64::from(2_u32).powi(shift)))
+        .find(|(_, whole)| bytes >= *whole)
+        .unwrap_or(("KiB", 1024.0));
+    let amount = bytes / whole;
+    if amount >= 100.0 { format!("{amount:.0} {unit}") } else { format!("{amount:.1} {unit}") }
 }
 
 fn rows_table(screen: &mut Screen, rows: &[Value]) {
+    let rows: Vec<Vec<(String, String)>> = rows.iter().filter_map(Value::as_object).map(cells).collect();
     let mut names: Vec<&String> = Vec::new();
-    for object in rows.iter().filter_map(Value::as_object) {
-        names.extend(object.keys().filter(|name| !names.contains(name)).collect::<Vec<_>>());
+    for (name, text) in rows.iter().flatten() {
+        // A column that is empty in every row tells nothing.
+        if !text.is_empty() && !names.contains(&name) {
+            names.push(name);
+        }
     }
-    // A column that is empty in every row tells nothing.
-    names.retain(|name| rows.iter().any(|row| !effect::plain(&row[name.as_str()]).is_empty()));
-    let headings: Vec<String> = names.iter().map(|name| words(name).to_uppercase()).collect();
     let importance = |index: usize| u8::try_from(index).unwrap_or(u8::MAX);
-    let mut table =
-        Table::owned(headings.into_iter().enumerate().map(|(index, name)| (name, importance(index))).collect());
-    for row in rows {
-        table.row(names.iter().map(|name| figure(name, &row[name.as_str()])).collect());
+    let headings = names.iter().enumerate().map(|(index, name)| (name.to_uppercase(), importance(index)));
+    let mut table = Table::owned(headings.collect());
+    for row in &rows {
+        let cell = |wanted: &String| row.iter().find(|(name, _)| name == wanted).map(|(_, text)| text.clone());
+        table.row(names.iter().map(|name| cell(name).unwrap_or_default()).collect());
     }
     screen.table(&table);
+}
+
+/// The cells of a row by their columns' names; the fields of an object within it are columns of their own.
+fn cells(row: &Map<String, Value>) -> Vec<(String, String)> {
+    let cell = |(name, value): (&String, &Value)| (words(name), figure(name, value));
+    row.iter()
+        .flat_map(|(name, value)| match value {
+            Value::Object(inner) => inner.iter().map(cell).collect(),
+            _ => vec![cell((name, value))],
+        })
+        .collect()
 }
 
 /// `memory_mib` → `memory mib`.
@@ -187,9 +224,46 @@ mod tests {
         let data = json!({"memory": {"total": 25_276_510_208_u64, "used": 1_319_866}, "pid": 4_194_304, "received_bytes": 900});
         assert_eq!(
             shown(&Op::SystemMetrics {}, &data),
-            "\n  memory          total 23.5 GiB, used 1.2 MiB\n  pid             4194304\n  received bytes  900\n"
+            "\n  memory          total 23.5 GiB, used 1.3 MiB\n  pid             4194304\n  received bytes  900\n"
         );
-        assert_eq!([size(1 << 10), size(150 << 30), size(u64::MAX)], ["1.0 KiB", "150 GiB", "16777215 TiB"]);
+        assert_eq!([size(1024.0), size(161_061_273_600.0), size(1e19)], ["1.0 KiB", "150 GiB", "9094947 TiB"]);
+    }
+
+    #[test]
+    fn durations_times_and_rates_are_for_people() {
+        let data = json!({"up_seconds": 1_746_042.292, "interval_seconds": 0.4, "cpu_percent": 4.3999, "cores": 1,
+            "sent_per_second": 157_678.0, "snaptime": 12});
+        insta::assert_snapshot!(shown(&Op::SystemMetrics {}, &data), @"
+          up seconds        20 d 5 h
+          interval seconds  0.4
+          cpu percent       4.4
+          cores             1
+          sent per second   154 KiB/s
+          snaptime          12
+        ");
+        let time = figure("snaptime", &json!(1_780_000_000));
+        assert!(time.starts_with("2026-05-2") && time.len() >= 16, "{time}");
+    }
+
+    #[test]
+    fn the_fields_of_an_object_in_a_row_are_columns() {
+        let data = json!({"filesystems": [
+            {"source": "rpool", "usage": {"total": 17_179_869_184_u64, "percent": 57.8}},
+            {"source": "tmpfs", "usage": {"total": 2048, "percent": 0.0}, "note": ""}]});
+        insta::assert_snapshot!(shown(&Op::SystemMetrics {}, &data), @"
+        SOURCE    TOTAL       PERCENT
+        rpool     16.0 GiB    57.8
+        tmpfs     2.0 KiB     0
+        ");
+    }
+
+    #[test]
+    fn moments_are_local_time_and_what_is_inside_of_a_cell_is_no_json() {
+        let rows = json!([{"name": "before", "taken": 1_795_336_444, "space": {"used": 1 << 30, "free": null}}]);
+        let wanted = clock::local_minute(1_795_336_444);
+        let text = shown(&Op::GuestSnapshots {}, &rows);
+        assert!(text.contains(&format!("before    {wanted}")), "{text}");
+        assert!(text.contains("USED") && text.contains("1.0 GiB") && !text.contains('{'), "{text}");
     }
 
     #[test]

@@ -47,9 +47,19 @@ pub fn sentence(step: &Step, book: &Book) -> String {
     let who = names(&step.targets, book);
     let effect = effect(&step.op, &who);
     let undo = match &step.undo {
-        Some(op) => format!("Undo: {}.", [op.name(), &arguments(op)].join(" ").trim_end()),
+        Some(op) => {
+            let what = [op.name(), &arguments(op)].join(" ").trim_end().to_owned();
+            let whom = match &step.undo_targets[..] {
+                [] => String::new(),
+                others => format!(" of {}", names(others, book)),
+            };
+            format!("Undo: {what}{whom}.")
+        }
         None if step.risk == Risk::Critical => "Can't be undone.".to_owned(),
-        None => "Nothing to undo.".to_owned(),
+        None => match lasting(&step.op) {
+            Some(why) => format!("Can't be undone by remotectl: {why}."),
+            None => "Nothing to undo.".to_owned(),
+        },
     };
     format!("{effect} {undo}").trim_start().to_owned()
 }
@@ -66,7 +76,7 @@ fn effect(op: &Op, who: &str) -> String {
         Op::GuestRollback { snapshot } => format!("What {who} wrote since {snapshot} is lost."),
         Op::GuestRestore { newid: None, .. } => format!("Overwrites {who}."),
         Op::GuestDeleteSnapshot { snapshot } => format!("Deletes the snapshot {snapshot} of {who}."),
-        Op::GuestResize { disk, size } => format!("Grows {disk} of {who} to {size}; a disk can't shrink."),
+        Op::GuestResize { disk, size } => format!("Grows {disk} of {who} to {size}."),
         Op::GuestMigrate { node } => format!("Moves {who} to {node}; a running container restarts there."),
         Op::NodeDrain { .. } => format!("Moves every guest off {who}."),
         Op::ConfigSet { .. } | Op::ConfigEdit { .. } | Op::ConfigRestore { .. } => {
@@ -75,9 +85,26 @@ fn effect(op: &Op, who: &str) -> String {
         Op::PackageUpgrade { .. } => format!("May restart services of {who}."),
         Op::PackageRemove { packages } => format!("Takes {} off {who}.", packages.join(", ")),
         Op::AgentRemove {} => format!("{who}: no agent, nothing left behind."),
-        Op::ExecRun { .. } => "What the command changes is not known.".to_owned(),
         _ => String::new(),
     }
+}
+
+/// Why nothing takes the step back although it leaves something behind; `None` where it leaves nothing.
+fn lasting(op: &Op) -> Option<&'static str> {
+    Some(match op {
+        Op::GuestCreate { .. } | Op::GuestClone { .. } | Op::GuestRestore { .. } => {
+            "its vmid is given when it is made; the result says how to destroy it again"
+        }
+        Op::GuestSnapshot { .. } => "its name is made when it is taken; the result says how to delete it again",
+        Op::GuestResize { .. } => "a disk can't shrink",
+        Op::GuestDeleteSnapshot { .. } => "what a snapshot holds is gone with it",
+        Op::GuestConfigure { .. } => "how it is configured now is not known",
+        Op::GuestMigrate { .. } | Op::NodeDrain { .. } => "where the guests are now is not known, or not one node",
+        Op::PackageUpgrade { .. } => "the versions before are not kept",
+        Op::ExecRun { .. } => "what the command changes is not known",
+        Op::AgentUpdate { .. } => "the version before is not known, or not the same everywhere",
+        _ => return None,
+    })
 }
 
 /// `web-server`, `web-server and blog`, `6 targets`.

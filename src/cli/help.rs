@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 /// The groups of the top help, with the commands of each in order. A name that is no command is passed over.
 const GROUPS: &[(&str, &[&str])] = &[
     ("Everyday", &["demo", "up", "ask", "guests", "doctor"]),
-    ("Plans", &["plan", "run", "approve", "deny", "cancel", "undo", "show", "history", "audit"]),
+    ("Plans", &["plan", "run", "approve", "deny", "cancel", "settle", "undo", "show", "history", "audit"]),
     ("Fleet", &["nodes", "agents", "deploy", "update", "remove"]),
     ("Hub", &["hub", "login", "logout", "down"]),
     ("Roles", &["agent", "pve-agent"]),

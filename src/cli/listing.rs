@@ -1,6 +1,7 @@
 //! The listings: guests, nodes, agents, plans, operators.
 
 use super::{
+    args::{SettleArgs, Settled},
     book::{self, Book},
     plan_view, results,
     screen::{Line, Look, Screen},
@@ -8,8 +9,8 @@ use super::{
 };
 use crate::{
     model::{
-        Answer, Exit, Failure,
-        messages::{AgentRow, GuestRow, NodeRow, OperatorRow, PlanRecord},
+        Answer, Exit, Failure, Target,
+        messages::{AgentRow, GuestRow, NodeRow, OperatorRow, PlanRecord, SettleRequest},
         state::PlanState,
     },
     roles::client::Hub,
@@ -23,10 +24,24 @@ pub fn guests(screen: &mut Screen, hub: &Hub, selector: &str, json: bool) -> Res
         screen.json(&rows);
         return Ok(Exit::Done);
     }
-    let columns =
-        [("GUEST", 0), ("NAME", 0), ("NODE", 5), ("STATE", 2), ("OS", 6), ("AGENT", 3), ("ROUTE", 7), ("LAST SEEN", 4)];
-    print(screen, &columns, rows.iter().map(guest), "no guest", selector);
+    print(screen, &GUEST_COLUMNS, rows.iter().map(guest), "no guest", selector);
+    // Whole, however narrow the terminal: a table would cut it.
+    match &super::coverage::commands(&rows)[..] {
+        [] => {}
+        [one] => screen.help(one),
+        [first, more @ ..] => {
+            screen.help(&format!("{first}; `remotectl agents --coverage` shows {} more", more.len()));
+        }
+    }
     Ok(Exit::Done)
+}
+
+const GUEST_COLUMNS: [(&str, u8); 8] =
+    [("GUEST", 0), ("NAME", 0), ("NODE", 5), ("STATE", 2), ("OS", 6), ("AGENT", 3), ("ROUTE", 7), ("LAST SEEN", 4)];
+
+/// Guests as `guests` shows them.
+pub fn guest_table(rows: &[GuestRow]) -> Table {
+    table_of(&GUEST_COLUMNS, rows.iter().map(guest))
 }
 
 fn guest(row: &GuestRow) -> Vec<String> {
@@ -37,11 +52,7 @@ fn guest(row: &GuestRow) -> Vec<String> {
         (None, Some(why)) => format!("none: {why}"),
         (None, None) => "none".to_owned(),
     };
-    let seen = match (row.last_seen, &row.help) {
-        (Some(seconds), _) => ago(seconds),
-        (None, Some(help)) => help.clone(),
-        (None, None) => String::new(),
-    };
+    let seen = row.last_seen.map(ago).unwrap_or_default();
     let state = if guest.template { "template".to_owned() } else { guest.status.clone() };
     vec![
         guest.target().to_string(),
@@ -62,19 +73,25 @@ pub fn nodes(screen: &mut Screen, hub: &Hub, selector: &str, json: bool) -> Resu
         screen.json(&rows);
         return Ok(Exit::Done);
     }
-    let columns = [
-        ("NODE", 0),
-        ("STATE", 1),
-        ("GUESTS", 2),
-        ("CORES", 6),
-        ("MEMORY", 7),
-        ("PROXMOX", 4),
-        ("ADDRESS", 5),
-        ("AGENT", 3),
-        ("LAST SEEN", 3),
-    ];
-    print(screen, &columns, rows.iter().map(node), "no node", selector);
+    print(screen, &NODE_COLUMNS, rows.iter().map(node), "no node", selector);
     Ok(Exit::Done)
+}
+
+const NODE_COLUMNS: [(&str, u8); 9] = [
+    ("NODE", 0),
+    ("STATE", 1),
+    ("GUESTS", 2),
+    ("CORES", 6),
+    ("MEMORY", 7),
+    ("PROXMOX", 4),
+    ("ADDRESS", 5),
+    ("AGENT", 3),
+    ("LAST SEEN", 3),
+];
+
+/// Nodes as `nodes` shows them.
+pub fn node_table(rows: &[NodeRow]) -> Table {
+    table_of(&NODE_COLUMNS, rows.iter().map(node))
 }
 
 fn node(row: &NodeRow) -> Vec<String> {
@@ -112,6 +129,11 @@ pub fn agents(screen: &mut Screen, hub: &Hub, selector: &str, json: bool) -> Res
         ("ID", 6),
     ];
     print(screen, &columns, rows.iter().map(agent), "no agent", selector);
+    for row in rows.iter().filter(|row| row.help.is_some()) {
+        let why = row.why.as_deref().filter(|why| !why.is_empty()).map_or_else(String::new, |why| format!(": {why}"));
+        screen.note(format!("{} is {}{why}", row.target, row.status));
+        screen.help(row.help.as_deref().unwrap_or_default());
+    }
     Ok(Exit::Done)
 }
 
@@ -149,6 +171,20 @@ fn plan(record: &PlanRecord, now: i64) -> Vec<String> {
     let what = if record.text.is_empty() { summary } else { record.text.clone() };
     let when = format!("{} ago", ago(u64::try_from(now - record.created).unwrap_or_default()));
     vec![id, when, record.state.to_string(), risk, record.operator.clone(), what]
+}
+
+/// `settle`.
+pub fn settle(screen: &mut Screen, hub: &Hub, args: &SettleArgs) -> Result<Exit, Failure> {
+    let target = args.target.as_deref().map(str::parse::<Target>).transpose();
+    let target = target.map_err(|error| Failure::usage(error.to_string()).help("--target ct/118"))?;
+    let request = SettleRequest { done: args.how == Settled::Done, reason: args.reason.clone(), target };
+    let record = hub.settle(&args.id, &request)?;
+    if args.json {
+        screen.json(&record);
+    } else {
+        screen.line(format!("Plan {} is {}.", args.id.to_ascii_uppercase(), record.state));
+    }
+    Ok(Exit::Done)
 }
 
 /// `show`.
@@ -205,8 +241,7 @@ fn print(
     none: &str,
     selector: &str,
 ) {
-    let mut table = Table::new(columns);
-    rows.for_each(|row| table.row(row));
+    let table = table_of(columns, rows);
     match (table.is_empty(), selector) {
         (false, _) => screen.table(&table),
         (true, "") => screen.note(format!("{none} yet")),
@@ -214,8 +249,14 @@ fn print(
     }
 }
 
+fn table_of(columns: &[(&'static str, u8)], rows: impl Iterator<Item = Vec<String>>) -> Table {
+    let mut table = Table::new(columns);
+    rows.for_each(|row| table.row(row));
+    table
+}
+
 /// `2 s`, `5 min`, `3 h`, `12 d`.
-fn ago(seconds: u64) -> String {
+pub fn ago(seconds: u64) -> String {
     match seconds {
         ..60 => format!("{seconds} s"),
         60..3600 => format!("{} min", seconds / 60),

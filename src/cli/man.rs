@@ -12,7 +12,10 @@ use clap_mangen::{
     Man,
     roff::{Roff, roman},
 };
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 /// Pages are filled by whoever shows them; what is shown as it is fits 80 columns.
 const WIDTH: usize = 72;
@@ -20,20 +23,36 @@ const WIDTH: usize = 72;
 /// A page: its file's name, and its roff.
 struct Page(String, Vec<u8>);
 
-/// Prints the program's page, or writes all of them into a directory.
-pub fn man(screen: &mut Screen, directory: Option<&Path>) -> Result<Exit, Failure> {
+/// Prints a command's page, the program's own where none is named, or writes all of them into a directory.
+pub fn man(screen: &mut Screen, what: &[PathBuf]) -> Result<Exit, Failure> {
     let pages = pages().map_err(|error| Failure::of("making the manual pages", &error))?;
-    let Some(directory) = directory else {
-        if let Some(Page(_, roff)) = pages.first() {
+    match what {
+        [directory] if is_directory(directory) => write(screen, directory, &pages),
+        words => {
+            let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+            let name = [&["remotectl".into()], &words[..]].concat().join("-");
+            let Some(Page(_, roff)) = pages.iter().find(|Page(file, _)| file.strip_suffix(".1") == Some(&name)) else {
+                let failure = Failure::usage(format!("there is no command `{}` to show a page of", words.join(" ")));
+                return Err(failure.help("`remotectl help` lists the commands; a directory is written ./DIRECTORY"));
+            };
             screen.block(&String::from_utf8_lossy(roff));
+            Ok(Exit::Done)
         }
-        return Ok(Exit::Done);
-    };
+    }
+}
+
+/// Whether that is meant as a directory: it has a slash in it, or is one that no command is called like.
+fn is_directory(path: &Path) -> bool {
+    path.as_os_str().as_encoded_bytes().contains(&b'/')
+        || path.is_dir() && help::command(None).find_subcommand(path.as_os_str()).is_none()
+}
+
+fn write(screen: &mut Screen, directory: &Path, pages: &[Page]) -> Result<Exit, Failure> {
     let failed = |error: files::FileError| {
         Failure::of("writing the manual pages", &error).help("name a directory that this user may write")
     };
     files::create_directory(directory, 0o755).map_err(failed)?;
-    for Page(name, roff) in &pages {
+    for Page(name, roff) in pages {
         files::write_atomic(&directory.join(name), roff, 0o644).map_err(failed)?;
     }
     screen.note(format!("{} pages are in {}.", pages.len(), directory.display()));

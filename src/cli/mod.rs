@@ -5,6 +5,7 @@ pub mod args;
 mod book;
 mod calls;
 mod completions;
+mod coverage;
 mod data;
 mod demo;
 mod doctor;
@@ -37,7 +38,7 @@ use crate::{
     },
     sys::env,
 };
-use args::LowArgs;
+use args::{AgentsCommand, LowArgs};
 use calls::{Administer, Client, HiArgs, Listing, Role};
 use clap::{FromArgMatches as _, error::ErrorKind};
 use role_args::OperatorCommand;
@@ -119,7 +120,7 @@ fn act(screen: &mut Screen, high: HiArgs) -> Result<Exit, Failure> {
             screen.block(&completions::script(shell));
             Ok(Exit::Done)
         }
-        HiArgs::Man(directory) => man::man(screen, directory.as_deref()),
+        HiArgs::Man(what) => man::man(screen, &what),
         HiArgs::Doctor { json } => Ok(doctor::doctor(screen, json)),
         HiArgs::Version { json } => {
             version::version(screen, json);
@@ -135,10 +136,12 @@ fn ask_hub(screen: &mut Screen, hub: &client::Hub, call: Client) -> Result<Exit,
         Client::Ask(request, consent, json) => flow::ask(screen, hub, &request, &consent, json),
         Client::List(Listing::Guests, selector, json) => listing::guests(screen, hub, &selector, json),
         Client::List(Listing::Nodes, selector, json) => listing::nodes(screen, hub, &selector, json),
+        Client::List(Listing::Coverage, selector, json) => coverage::coverage(screen, hub, &selector, json),
         Client::List(Listing::Agents, selector, json) => listing::agents(screen, hub, &selector, json),
         Client::Approve(args) => flow::approve(screen, hub, &args.id, args.confirm, args.json),
         Client::Deny(args) => told(screen, hub, &args, client::Hub::deny, "denied"),
         Client::Cancel(args) => told(screen, hub, &args, client::Hub::cancel, "cancelled"),
+        Client::Settle(args) => listing::settle(screen, hub, &args),
         Client::Show(args) => listing::show(screen, hub, &args.id, args.json),
         Client::History(args) => listing::history(screen, hub, args.limit, args.json),
     }
@@ -163,6 +166,13 @@ fn told(
 fn administer(screen: &mut Screen, hub: &client::Hub, call: Administer) -> Result<Exit, Failure> {
     match call {
         Administer::JoinToken(args) => admin::join_token(screen, hub, &args),
+        Administer::Agent(AgentsCommand::Lock(args)) => admin::lock(screen, hub, args),
+        Administer::Agent(AgentsCommand::Unlock(args)) => admin::unlock(screen, hub, args),
+        Administer::Agent(AgentsCommand::Attest(args)) => {
+            let consent = flow::Consent { yes: args.yes.yes, typed: args.yes.confirm };
+            admin::attest(screen, hub, &args.agent.target, &consent, args.agent.json)
+        }
+        Administer::Agent(AgentsCommand::Evict(args)) => admin::evict(screen, hub, args),
         Administer::Operator(OperatorCommand::Add(args)) => admin::add_operator(screen, hub, &args),
         Administer::Operator(OperatorCommand::List(args)) => admin::list_operators(screen, hub, args.json),
         Administer::Operator(OperatorCommand::Remove { name }) => admin::remove_operator(screen, hub, &name),
@@ -182,6 +192,7 @@ fn be(role: Role) -> Result<(), Failure> {
         Role::AgentRun(config) => agent::run(config),
         Role::AgentTrial(config) => agent::trial(config),
         Role::Guard(role, detach) => agent::guard(role, detach),
+        Role::AgentAttest(options) => agent::attest(&options),
         Role::AgentOnce => agent::once(),
         Role::AgentInstall(options) => agent::install(&options),
         Role::AgentUninstall(purge) => agent::uninstall(purge),

@@ -4,7 +4,7 @@ use super::{book::Book, flow, screen::Screen};
 use crate::{
     engine::planning::{PlanMeta, make_plan},
     llm::{
-        Planner,
+        Known, Planner,
         grammar::{self, Grammar},
     },
     model::{Answer, Exit, Failure, Inventory, Policy, answer::PlanView},
@@ -20,7 +20,7 @@ const LINE_LIMIT: u64 = 1 << 20;
 
 /// A planner over an inventory.
 pub struct Offline {
-    inventory: Inventory,
+    known: Known,
     planner: Grammar,
     policy: Policy,
 }
@@ -36,7 +36,7 @@ impl Offline {
         let inventory: Inventory = serde_json::from_str(&text).map_err(|error| {
             Failure::of(&doing, &error).help("an inventory is one JSON object with nodes, storages and guests")
         })?;
-        Ok(Self { inventory, planner: Grammar, policy: Policy::default() })
+        Ok(Self { known: Known::new(inventory), planner: Grammar, policy: Policy::default() })
     }
 
     /// Plans one sentence.
@@ -47,7 +47,7 @@ impl Offline {
             planner: self.planner.name().to_owned(),
             created: clock::unix_seconds(),
         };
-        match make_plan(self.planner.plan(text, &self.inventory), meta, &self.inventory, &self.policy) {
+        match make_plan(self.planner.plan(text, &self.known), meta, self.known.inventory(), &self.policy) {
             Ok(plan) => Answer::Plan(PlanView::of(&plan)),
             Err(answer) => *answer,
         }
@@ -55,14 +55,14 @@ impl Offline {
 
     /// Tells how a sentence is read, apart from the answer.
     pub fn explain(&self, screen: &mut Screen, text: &str) {
-        for line in grammar::explain(text, &self.inventory).to_string().lines() {
+        for line in grammar::explain(text, &self.known).to_string().lines() {
             screen.note(line);
         }
     }
 
     /// Plans one sentence and prints the answer.
     pub fn one(&self, screen: &mut Screen, text: &str, json: bool) -> Exit {
-        flow::answer(screen, &self.answer(text), &Book::of_inventory(&self.inventory), None, json)
+        flow::answer(screen, &self.answer(text), &Book::of_inventory(self.known.inventory()), None, json)
     }
 
     /// A JSON string a line in, a JSON object a line out, in the same order; a line that is none is refused, and goes on.

@@ -186,6 +186,7 @@ mod tests {
           ct/119 web-staging    pve2    Ubuntu 22.04
           vm/201 docker-host    pve2    Ubuntu 24.04
         Undo: agent.remove.
+        note: ct/118 web-server has an agent already (1.0.0)
         not possible: no pve-agent answers on pve2
         guest.start           ct/121 wiki on pve3          low
         Undo: guest.shutdown.

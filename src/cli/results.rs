@@ -2,7 +2,7 @@
 
 use super::{
     book::Book,
-    data,
+    data, listing,
     progress::Progress,
     screen::{Line, Look, Screen},
     table,
@@ -10,7 +10,7 @@ use super::{
 use crate::model::{
     Answer, Exit, Failure, Op, Risk, Target,
     answer::{PlanView, TargetResult},
-    messages::Event,
+    messages::{Event, GuestRow},
     policy,
     state::PlanState,
 };
@@ -28,7 +28,14 @@ pub struct Results<'a> {
     streamed: BTreeSet<(usize, Target)>,
     partial: BTreeMap<(usize, Target), String>,
     helps: Vec<String>,
+    /// What `guest.list` told, for one table of all targets.
+    listed: Vec<GuestRow>,
     succeeded: usize,
+    /// Answers that came before those that the plan has before them.
+    waiting: BTreeMap<(usize, Target), TargetResult>,
+    /// The plan's order, and how far it has been told.
+    order: Vec<(usize, Target)>,
+    due: usize,
 }
 
 impl<'a> Results<'a> {
@@ -48,7 +55,11 @@ impl<'a> Results<'a> {
             streamed: BTreeSet::new(),
             partial: BTreeMap::new(),
             helps: Vec::new(),
+            listed: Vec::new(),
             succeeded: 0,
+            waiting: BTreeMap::new(),
+            order: planned(view),
+            due: 0,
         }
     }
 
@@ -77,9 +88,14 @@ impl<'a> Results<'a> {
                 self.result(result);
             }
         }
+        // Behind a target that never answered.
+        for result in std::mem::take(&mut self.waiting).into_values() {
+            self.tell(&result);
+        }
         if self.json {
             self.screen.json(answer);
         } else {
+            self.list();
             self.last_word(state);
         }
         match state {
@@ -140,6 +156,27 @@ impl<'a> Results<'a> {
         if self.json {
             return;
         }
+        // Answers are told in the plan's order, whoever is the quickest; what changes something, when it happens.
+        if self.view.risk > Risk::Observe {
+            return self.tell(result);
+        }
+        self.waiting.insert(key, result.clone());
+        self.tell_those_due();
+    }
+
+    /// Tells what has come, up to the first target of the plan that has not answered.
+    fn tell_those_due(&mut self) {
+        while let Some(result) = self.order.get(self.due).and_then(|key| self.waiting.remove(key)) {
+            self.due += 1;
+            self.tell(&result);
+        }
+    }
+
+    fn tell(&mut self, result: &TargetResult) {
+        let key = (result.step, result.target.clone());
+        if self.is_listed(result) {
+            return;
+        }
         if let Some(help) = result.help.clone().filter(|help| !self.helps.contains(help)) {
             self.helps.push(help);
         }
@@ -162,6 +199,25 @@ impl<'a> Results<'a> {
         });
     }
 
+    /// Keeps the rows of a listing until all have come.
+    fn is_listed(&mut self, result: &TargetResult) -> bool {
+        if !matches!(self.op(result.step), Some(Op::GuestList {})) || !result.succeeded() {
+            return false;
+        }
+        let rows = serde_json::from_value::<Vec<GuestRow>>(result.data.clone());
+        rows.map(|rows| self.listed.extend(rows)).is_ok()
+    }
+
+    fn list(&mut self) {
+        if self.listed.is_empty() {
+            return;
+        }
+        let rows = std::mem::take(&mut self.listed);
+        self.screen.table(&listing::guest_table(&rows));
+        let running = rows.iter().filter(|row| row.guest.running()).count();
+        self.screen.note(format!("{running} of {} running.", rows.len()));
+    }
+
     fn last_word(&mut self, state: PlanState) {
         let (id, total) = (&self.view.id, self.seen.len());
         let word = match state {
@@ -178,6 +234,12 @@ impl<'a> Results<'a> {
             self.screen.help(&help);
         }
     }
+}
+
+/// Every target of every step, in the plan's order.
+fn planned(view: &PlanView) -> Vec<(usize, Target)> {
+    let steps = view.steps.iter().enumerate();
+    steps.flat_map(|(step, planned)| planned.targets.iter().map(move |target| (step, target.clone()))).collect()
 }
 
 /// Whether the data says more than the line: what was asked for, or a service's log where it failed. That something was

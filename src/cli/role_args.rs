@@ -164,6 +164,20 @@ pub enum OperatorRole {
     Viewer,
 }
 
+/// `agent attest`.
+#[derive(Debug, Args)]
+pub struct AttestArgs {
+    /// The generation that the hub has given.
+    #[arg(long, value_name = "N")]
+    pub generation: Option<u64>,
+    /// How long to wait for the hub's answer, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+    pub wait: u64,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `agent …`.
 #[derive(Debug, Subcommand)]
 pub enum AgentCommand {
@@ -176,6 +190,9 @@ pub enum AgentCommand {
     /// Puts the version before an update back where the new one does not come up; the update itself starts it
     #[command(hide = true)]
     Guard(GuardArgs),
+    /// Tells the agent's public key, or gives it another generation; a node calls it to vouch for the agent again
+    #[command(hide = true)]
+    Attest(AttestArgs),
     /// Carries out one operation: JSON on standard input, its outcome as JSON on standard output
     #[command(after_help = "Example:\n  echo '{\"op\":\"system.info\",\"args\":{}}' | remotectl agent once")]
     Once,

@@ -64,7 +64,8 @@ impl Approved {
         }
     }
 
-    /// A plan that had begun when the hub stopped: it was approved then, and goes on. `None` for one that this hub has
+    /// A plan that had begun when the hub stopped: it was approved then, and goes on, be it only until what was under way
+    /// when it was cancelled has ended. `None` for one that this hub has
     /// not begun, whatever its row says.
     pub fn resume(stored: StoredPlan, hub: &Identity) -> Option<Self> {
         let StoredPlan { plan, state, operator, approval, begun_seal, .. } = stored;
@@ -77,7 +78,7 @@ impl Approved {
             );
             return None;
         }
-        (state == PlanState::Running).then_some(Self { plan, by })
+        matches!(state, PlanState::Running | PlanState::Cancelled).then_some(Self { plan, by })
     }
 
     /// The plan.

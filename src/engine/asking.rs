@@ -5,7 +5,7 @@ use super::{
     planning::{PlanMeta, make_plan},
 };
 use crate::{
-    llm::{Proposal, conversation},
+    llm::{Known, Proposal, conversation},
     model::{
         Answer, Exit, Failure, Inventory, Op, Plan,
         answer::PlanView,
@@ -54,32 +54,33 @@ impl Engine {
     }
 
     fn plan(&self, request: PlanRequest) -> Result<Plan, Refusal> {
-        let inventory = self.inventory();
+        let known = self.known();
+        let inventory = known.inventory();
         let (proposal, planner, text) = match (request.text, request.run) {
             (Some(text), None) if text.len() <= LONGEST_TEXT => {
                 known_planner(request.planner.as_deref())?;
                 if inventory.nodes.is_empty() {
                     return Err(no_cluster().into());
                 }
-                (self.propose(&text, request.conversation, &inventory), self.planner.name(), text)
+                (self.propose(&text, request.conversation, &known), self.planner.name(), text)
             }
             (Some(_), None) => {
                 return Err(Failure::usage(format!("the sentence is longer than {} KiB", LONGEST_TEXT >> 10)).into());
             }
-            (None, Some(run)) => (proposal_of(&run, &inventory)?, "run", String::new()),
+            (None, Some(run)) => (proposal_of(&run, inventory)?, "run", String::new()),
             _ => return Err(Failure::usage("a request has either a text or an operation").into()),
         };
         let meta = PlanMeta { id: Self::plan_id(), text, planner: planner.to_owned(), created: clock::unix_seconds() };
-        let mut plan = make_plan(proposal, meta, &inventory, &self.policy).map_err(Refusal::Answer)?;
-        plan.findings.extend(self.update_findings(&plan.body.steps, &inventory));
+        let mut plan = make_plan(proposal, meta, inventory, &self.policy).map_err(Refusal::Answer)?;
+        plan.findings.extend(self.update_findings(&plan.body.steps, inventory));
         Ok(plan)
     }
 
     /// A sentence by itself, or after what was said in its conversation.
-    fn propose(&self, text: &str, conversation: Option<String>, inventory: &Inventory) -> Proposal {
-        let Some(id) = conversation else { return self.planner.plan(text, inventory) };
+    fn propose(&self, text: &str, conversation: Option<String>, known: &Known) -> Proposal {
+        let Some(id) = conversation else { return self.planner.plan(text, known) };
         let mut talks = self.talks.lock().unwrap_or_else(PoisonError::into_inner);
-        let (proposal, context) = conversation::plan(self.planner.as_ref(), talks.get(&id), text, inventory);
+        let (proposal, context) = conversation::plan(self.planner.as_ref(), talks.get(&id), text, known);
         // Forgetting all of them is rare and harmless: what is meant is asked again.
         if talks.len() >= CONVERSATIONS {
             talks.clear();

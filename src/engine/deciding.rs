@@ -12,13 +12,17 @@ use crate::{
         Answer, Exit, Failure,
         answer::PlanView,
         digest::Digest,
-        messages::{ApproveRequest, PlanRecord},
+        messages::{ApproveRequest, Event, PlanRecord, SettleRequest},
+        outcome::Ending,
         state::{PlanEvent, PlanState},
     },
     store::StoredPlan,
     sys::clock,
 };
 use std::sync::Arc;
+
+/// The longest reason that an operator gives, in bytes.
+const LONGEST_REASON: usize = 1024;
 
 impl Engine {
     /// Records an operator's yes.
@@ -61,6 +65,24 @@ impl Engine {
         let cancelled = self.store.advance_plan(id.to_owned(), PlanEvent::Cancelled, operator.to_owned(), now).await;
         cancelled.map_err(|error| stored("cancelling the plan", &error))?;
         self.cancel_commands(id).await.map_err(|error| stored("cancelling the plan's commands", &error))
+    }
+
+    /// Keeps what an operator says of the parts of a plan whose end nobody knows.
+    pub async fn settle(&self, id: &str, request: SettleRequest, operator: &str) -> Result<(), Failure> {
+        self.find(id)?;
+        let reason = request.reason.trim().to_owned();
+        if reason.is_empty() || reason.len() > LONGEST_REASON || reason.contains(char::is_control) {
+            let failure = Failure::usage(format!("a reason is a line of at most {LONGEST_REASON} bytes"));
+            return Err(failure.help(format!("remotectl settle {id} done --reason \"the package is there\"")));
+        }
+        let ending = if request.done { Ending::Succeeded } else { Ending::Failed };
+        let (by, now) = (operator.to_owned(), clock::unix_seconds());
+        let settled = self.store.settle(id.to_owned(), request.target, ending, reason, by, now).await;
+        let results = settled.map_err(|error| stored("settling the plan", &error))?;
+        for result in results {
+            self.publish(Event::Result { plan: id.to_owned(), result });
+        }
+        Ok(())
     }
 
     /// A plan with its results so far.

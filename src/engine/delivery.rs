@@ -4,7 +4,7 @@
 use super::Engine;
 use crate::{
     link::{
-        POLL_HOLD, PROTOCOL,
+        POLL_HOLD, PROTOCOL, RUNNING_LIMIT,
         envelope::{Command, Signed, Work},
         keys::PublicKey,
         wire::{PollReply, PollRequest, ResultRequest},
@@ -16,7 +16,7 @@ use crate::{
         state::CommandEvent,
     },
     store::{CommandRecord, NewCommand, StoreError},
-    sys::{clock, random},
+    sys::{clock, crash, random},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -27,7 +27,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{Notify, oneshot},
+    sync::{Notify, futures::Notified, oneshot},
     time::timeout,
 };
 
@@ -35,13 +35,22 @@ use tokio::{
 pub(super) const TAKE_WITHIN: i64 = 60;
 /// How long a command may be under way before its acceptance is kept.
 const MARK_AFTER: Duration = Duration::from_secs(1);
+/// So many processes of an agent are remembered.
+const FORMER: usize = 8;
+/// A process that has been followed by another is taken for a twin when it polls so often.
+const RETURNS: u32 = 2;
 /// How much longer than the command itself its result may take, in seconds.
 const RESULT_GRACE: u64 = TAKE_WITHIN.unsigned_abs() + 30;
+
+/// So long a command that an agent has taken may be missing from what it says to have, in seconds: then it is lost there.
+const LEASE: i64 = 30;
 
 /// Queues and waiters.
 pub struct Delivery {
     queues: Mutex<HashMap<String, Arc<Queue>>>,
     waiting: Mutex<HashMap<String, Waiter>>,
+    /// Is notified when an agent is heard of that was away.
+    arrived: Notify,
 }
 
 #[derive(Default)]
@@ -50,6 +59,9 @@ struct Queue {
     wake: Notify,
     /// How often the polls that were held had to end at once.
     cuts: AtomicU64,
+    /// How many polls there were: only the newest is told anything, since those before it may be on a connection that is
+    /// dead without anybody's knowing.
+    turns: AtomicU64,
 }
 
 #[derive(Default)]
@@ -65,6 +77,28 @@ struct Pending {
     /// Commands to be cancelled, and how many of those have been told; told again until they have ended.
     cancel: Vec<String>,
     cancels_told: usize,
+    /// Commands that the agent has taken and does not name, and since when.
+    absent: BTreeMap<String, i64>,
+    /// The process that polls, those that did before it, and how often one of those has come back.
+    process: String,
+    former: Vec<String>,
+    returns: u32,
+    /// How much of its journal the agent can't have lost by a crash, and whether that is about to be stored.
+    kept: u64,
+    keeping: bool,
+}
+
+/// What a poll says of whoever sends it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Heard {
+    /// A process that has not polled before.
+    newcomer: bool,
+    /// A process that another one has followed: it is told nothing.
+    former: bool,
+    /// Why it may not be the agent.
+    doubt: Option<String>,
+    /// Whether the mark is to be stored in a while.
+    keep: bool,
 }
 
 struct Waiter {
@@ -100,9 +134,12 @@ pub struct Order {
 }
 
 impl Delivery {
-    /// With the commands that had not ended when the hub stopped.
-    pub fn new(open: Vec<CommandRecord>, hub: &PublicKey) -> Self {
-        let delivery = Self { queues: Mutex::default(), waiting: Mutex::default() };
+    /// With the commands that had not ended when the hub stopped, and the marks of agents' journals.
+    pub fn new(open: Vec<CommandRecord>, kept: Vec<(String, u64)>, hub: &PublicKey) -> Self {
+        let delivery = Self { queues: Mutex::default(), waiting: Mutex::default(), arrived: Notify::new() };
+        for (agent, kept) in kept {
+            delivery.queue(&agent).state().kept = kept;
+        }
         for record in open {
             // An agent obeys nothing else anyway, and would wait for ever before it.
             let genuine = record.signed.signed_by(hub).is_some_and(|command| {
@@ -120,6 +157,11 @@ impl Delivery {
         delivery
     }
 
+    /// Comes when an agent is heard of that was away, from this call on.
+    pub(super) fn arrival(&self) -> Notified<'_> {
+        self.arrived.notified()
+    }
+
     fn queue(&self, agent: &str) -> Arc<Queue> {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(queues.entry(agent.to_owned()).or_default())
@@ -130,8 +172,15 @@ impl Delivery {
         let queue = self.queue(agent);
         queue.cuts.fetch_add(1, Ordering::SeqCst);
         queue.wake.notify_waiters();
-        // For the poll that is just about to wait.
-        queue.wake.notify_one();
+    }
+
+    /// Forgets what an agent has shown of itself: it was vouched for anew.
+    pub fn begin_anew(&self, agent: &str) {
+        let queue = self.queue(agent);
+        let mut state = queue.state();
+        (state.returns, state.kept, state.high_water) = (0, 0, 0);
+        state.process.clear();
+        state.former.clear();
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<String, Waiter>> {
@@ -157,16 +206,44 @@ impl Queue {
         let mut state = self.state();
         state.reserved.remove(&record.seq);
         state.commands.insert(record.seq, (record.id.clone(), record.signed.clone()));
-        self.wake.notify_one();
+        self.wake.notify_waiters();
     }
 
     fn reserve(&self, seq: u64) {
         self.state().reserved.insert(seq);
     }
 
+    /// Takes a command back that was never handed out; whether that was so.
+    fn take_back(&self, seq: u64) -> bool {
+        let mut state = self.state();
+        let unsent = seq > state.handed;
+        if unsent {
+            state.commands.remove(&seq);
+        }
+        unsent
+    }
+
+    /// Has a command cancelled that may have been handed out.
+    fn cancel(&self, command: &str) {
+        let mut state = self.state();
+        if !state.cancel.iter().any(|id| id == command) {
+            state.cancel.push(command.to_owned());
+            self.wake.notify_waiters();
+        }
+    }
+
+    /// What an agent has taken that is not among what it has, for longer than the lease.
+    fn lost(&self, high_water: u64, has: &[String], now: i64) -> Vec<String> {
+        let mut state = self.state();
+        let taken = state.commands.range(..=high_water).map(|(_, (id, _))| id);
+        let absent: Vec<String> = taken.filter(|id| !has.contains(id)).cloned().collect();
+        state.absent.retain(|id, _| absent.contains(id));
+        absent.into_iter().filter(|id| now - *state.absent.entry(id.clone()).or_insert(now) >= LEASE).collect()
+    }
+
     fn release(&self, seq: u64) {
         self.state().reserved.remove(&seq);
-        self.wake.notify_one();
+        self.wake.notify_waiters();
     }
 
     fn forget(&self, command: &str) {
@@ -187,6 +264,40 @@ impl Queue {
         state.handed = state.handed.max(last);
         state.cancels_told = state.cancel.len();
         (commands, state.cancel.clone(), news)
+    }
+
+    /// Looks at who polls. A process that was followed by another one does not come back: twice is a twin. (Once may be a
+    /// request that was long under way.)
+    fn heard(&self, request: &PollRequest) -> Heard {
+        let mut state = self.state();
+        let mut heard = Heard::default();
+        if request.high_water < state.kept {
+            let (now, before) = (request.high_water, state.kept);
+            heard.doubt = Some(format!("its journal ends at {now} and was kept up to {before}: it went back in time"));
+            return heard;
+        }
+        if request.kept > state.kept {
+            state.kept = request.kept;
+            heard.keep = !std::mem::replace(&mut state.keeping, true);
+        }
+        let process = &request.process;
+        if process.is_empty() || *process == state.process {
+            return heard;
+        }
+        if state.former.contains(process) {
+            state.returns += 1;
+            heard.former = true;
+            heard.doubt =
+                (state.returns >= RETURNS).then(|| "two processes speak with its key: one is a clone".to_owned());
+            return heard;
+        }
+        let before = std::mem::replace(&mut state.process, process.clone());
+        state.former.push(before);
+        if state.former.len() > FORMER {
+            state.former.remove(0);
+        }
+        heard.newcomer = true;
+        heard
     }
 
     /// Notes a high-water mark; whether it has risen over a command that has not ended.
@@ -211,43 +322,104 @@ async fn mark(engine: Arc<Engine>, agent: String, queue: Arc<Queue>, high_water:
     }
 }
 
+/// Stores the mark below which an agent's journal does not fall; those that come meanwhile along with it.
+async fn keep_mark(engine: Arc<Engine>, agent: String, queue: Arc<Queue>) {
+    tokio::time::sleep(MARK_AFTER).await;
+    let kept = {
+        let mut state = queue.state();
+        state.keeping = false;
+        state.kept
+    };
+    if let Err(error) = engine.store.set_kept(agent, kept).await {
+        tracing::warn!(error = chain(&error), "a mark was not kept");
+    }
+}
+
+/// An answer that tells nothing.
+fn nothing() -> PollReply {
+    PollReply { protocol: PROTOCOL, time: clock::unix_seconds(), commands: Vec::new(), cancel: Vec::new() }
+}
+
 impl Engine {
-    /// Answers a poll: at once when there is something to tell or when the agent was away or is another version (it wants to
-    /// know that it is heard), else when there is something, or after `POLL_HOLD` seconds.
-    pub async fn poll(self: &Arc<Self>, agent: &str, request: &PollRequest) -> PollReply {
+    /// Answers a poll: at once when there is something to tell or when the agent was away, is another version or another
+    /// process (it wants to know that it is heard), else when there is something, or after `POLL_HOLD` seconds.
+    pub async fn poll(self: &Arc<Self>, agent: &str, request: PollRequest) -> PollReply {
         if request.trial {
             // Another version runs there and takes the commands: this one only asks whether it is heard.
-            return PollReply {
-                protocol: PROTOCOL,
-                time: clock::unix_seconds(),
-                commands: Vec::new(),
-                cancel: Vec::new(),
-            };
+            return nothing();
         }
         let queue = self.delivery.queue(agent);
-        let was_away = self.roster.seen(agent, &request.version, clock::unix_seconds());
+        let heard = queue.heard(&request);
+        if let Some(why) = heard.doubt {
+            if let Err(error) = self.quarantine(agent, why, "hub").await {
+                tracing::error!(error = chain(&error), agent, "a quarantine was not kept");
+            }
+            return nothing();
+        }
+        if heard.former {
+            return nothing();
+        }
+        if heard.keep {
+            tokio::spawn(keep_mark(Arc::clone(self), agent.to_owned(), Arc::clone(&queue)));
+        }
+        let was_away = self.roster.seen(agent, &request.version, clock::unix_seconds()) || heard.newcomer;
+        if was_away {
+            self.delivery.arrived.notify_waiters();
+        }
         if queue.risen(request.high_water) {
             tokio::spawn(mark(Arc::clone(self), agent.to_owned(), Arc::clone(&queue), request.high_water));
         }
+        self.give_up(agent, &queue, &request).await;
+        // What else an agent has told need not be kept for as long as it is held.
+        let high_water = request.high_water;
+        drop(request);
+        let turn = queue.turns.fetch_add(1, Ordering::SeqCst) + 1;
+        queue.wake.notify_waiters();
         let mut stopping = self.stopping();
         let hold = tokio::time::sleep(Duration::from_secs(POLL_HOLD));
         tokio::pin!(hold);
         let cuts = queue.cuts.load(Ordering::SeqCst);
         loop {
-            if queue.cuts.load(Ordering::SeqCst) != cuts {
+            // Before anything is looked at, so that nothing is missed.
+            let woken = queue.wake.notified();
+            // Held or forgotten between having been believed and now: nobody has cut this poll.
+            if queue.cuts.load(Ordering::SeqCst) != cuts || !self.roster.listens_to(agent) {
                 // The next poll is looked at anew, or refused.
-                let time = clock::unix_seconds();
-                return PollReply { protocol: PROTOCOL, time, commands: Vec::new(), cancel: Vec::new() };
+                return nothing();
             }
-            let (commands, cancel, news) = queue.due(request.high_water);
+            // Where another poll is newer, that one is told; an answer at once would only bring the next one.
+            let newest = queue.turns.load(Ordering::SeqCst) == turn;
+            let (commands, cancel, news) = if newest { queue.due(high_water) } else { Default::default() };
             let reply = PollReply { protocol: PROTOCOL, time: clock::unix_seconds(), commands, cancel };
-            if was_away || news {
+            if newest && (was_away || news) {
+                if !reply.commands.is_empty() {
+                    crash::point("command-handed");
+                }
                 return reply;
             }
             tokio::select! {
-                () = queue.wake.notified() => {}
+                () = woken => {}
                 () = &mut hold => return reply,
                 _ = stopping.wait_for(|stopping| *stopping) => return reply,
+            }
+        }
+    }
+
+    /// Ends what the agent does not have any more, though it has taken it: nobody will tell how it went.
+    async fn give_up(&self, agent: &str, queue: &Queue, request: &PollRequest) {
+        if request.running.len() >= RUNNING_LIMIT {
+            return;
+        }
+        for id in queue.lost(request.high_water, &request.running, clock::unix_seconds()) {
+            let why = "the agent has no record of it any more; whether it was done is not known";
+            let outcome = Outcome { ending: Ending::Unknown, ..Outcome::failure(why) };
+            let (agent, event) = (Some(agent.to_owned()), CommandEvent::AgentLost);
+            match self.store.finish_command(agent, id.clone(), event, outcome.clone()).await {
+                Ok(told) => {
+                    queue.forget(&id);
+                    self.delivery.ended(&id, &told.unwrap_or(outcome));
+                }
+                Err(error) => tracing::error!(error = chain(&error), command = id, "a lost command was not ended"),
             }
         }
     }
@@ -256,7 +428,9 @@ impl Engine {
     pub async fn take_result(&self, agent: &str, request: ResultRequest) -> Result<bool, StoreError> {
         let event = CommandEvent::Finished(request.outcome.ending);
         let id = request.command;
+        crash::point("result-arrived");
         let told = self.store.finish_command(Some(agent.to_owned()), id.clone(), event, request.outcome).await?;
+        crash::point("result-stored");
         self.delivery.queue(agent).forget(&id);
         if let Some(outcome) = &told {
             self.delivery.ended(&id, outcome);
@@ -277,7 +451,7 @@ impl Engine {
         let done = self.delivery.wait_for(&id, order.about.clone());
         let seconds = order.timeout;
         let nonce = match &order.work {
-            Work::Deploy { order } => Some(order.nonce.clone()),
+            Work::Deploy { order } | Work::Attest { order } => Some(order.nonce.clone()),
             _ => None,
         };
         let command = Command {
@@ -302,6 +476,7 @@ impl Engine {
                 return Err(error);
             }
         };
+        crash::point("command-stored");
         self.delivery.queue(&order.agent).push(&record);
         if self.cancelled(&order.about.plan)? {
             // Cancelled while the command was being stored: nobody else would tell the agent.
@@ -340,22 +515,35 @@ impl Engine {
         if let Some(outcome) = record.outcome {
             return Ok(outcome);
         }
+        let (queue, stopped) = (self.delivery.queue(&record.agent), self.cancelled(&about.plan)?);
         let done = self.delivery.wait_for(&record.id, about);
+        if stopped {
+            // The hub was stopped before the agent had been told; what it has not begun it does not begin.
+            queue.cancel(&record.id);
+        }
         self.wait(&record, done, seconds).await
     }
 
     async fn wait(
         &self,
         record: &CommandRecord,
-        done: oneshot::Receiver<Outcome>,
+        mut done: oneshot::Receiver<Outcome>,
         seconds: u64,
     ) -> Result<Outcome, StoreError> {
-        if let Ok(Ok(outcome)) = timeout(Duration::from_secs(seconds + RESULT_GRACE), done).await {
+        let queue = self.delivery.queue(&record.agent);
+        let valid = u64::try_from(record.expires + 1 - clock::unix_seconds()).unwrap_or_default();
+        if let Ok(Ok(outcome)) = timeout(Duration::from_secs(valid), &mut done).await {
             return Ok(outcome);
         }
-        self.delivery.queue(&record.agent).forget(&record.id);
+        let taken = !queue.take_back(record.seq);
+        if taken
+            && let Ok(Ok(outcome)) =
+                timeout(Duration::from_secs(seconds + RESULT_GRACE - TAKE_WITHIN.unsigned_abs()), done).await
+        {
+            return Ok(outcome);
+        }
+        queue.forget(&record.id);
         self.delivery.waiting().remove(&record.id);
-        let taken = self.delivery.queue(&record.agent).state().handed >= record.seq;
         let outcome = if taken {
             let why = format!("no result within {} s; whether it was done is not known", seconds + RESULT_GRACE);
             Outcome { ending: Ending::Unknown, ..Outcome::failure(why) }
@@ -365,6 +553,28 @@ impl Engine {
         let event = if taken { CommandEvent::Finished(Ending::Unknown) } else { CommandEvent::ValidityOver };
         let told = self.store.finish_command(None, record.id.clone(), event, outcome.clone()).await?;
         Ok(told.unwrap_or(outcome))
+    }
+
+    /// Ends what an agent was told and has not told the end of: nothing that it says is believed any more.
+    pub(super) async fn abandon(&self, agent: &str, why: &str) -> Result<(), StoreError> {
+        let queue = self.delivery.queue(agent);
+        let open: Vec<(String, bool)> = {
+            let state = queue.state();
+            state.commands.iter().map(|(seq, (id, _))| (id.clone(), *seq <= state.handed)).collect()
+        };
+        for (id, handed) in open {
+            queue.forget(&id);
+            let (event, outcome) = if handed {
+                let unknown = Outcome::failure(format!("{why}; whether this was done is not known"));
+                (CommandEvent::Finished(Ending::Unknown), Outcome { ending: Ending::Unknown, ..unknown })
+            } else {
+                let unsent = Outcome::failure(format!("{why}; this was not sent"));
+                (CommandEvent::CancelledUnsent, Outcome { ending: Ending::Cancelled, ..unsent })
+            };
+            let told = self.store.finish_command(None, id.clone(), event, outcome.clone()).await?;
+            self.delivery.ended(&id, &told.unwrap_or(outcome));
+        }
+        Ok(())
     }
 
     /// Cancels a plan's commands: what no agent has taken ends at once, the others are told.
@@ -378,16 +588,11 @@ impl Engine {
         for id in ids {
             let mut unsent = false;
             for queue in &queues {
-                let mut state = queue.state();
-                let Some(seq) = state.commands.iter().find(|(_, (known, _))| *known == id).map(|(seq, _)| *seq) else {
-                    continue;
-                };
-                unsent = seq > state.handed;
-                if unsent {
-                    state.commands.remove(&seq);
-                } else if !state.cancel.contains(&id) {
-                    state.cancel.push(id.clone());
-                    queue.wake.notify_one();
+                let seq = queue.state().commands.iter().find(|(_, (known, _))| *known == id).map(|(seq, _)| *seq);
+                let Some(seq) = seq else { continue };
+                unsent = queue.take_back(seq);
+                if !unsent {
+                    queue.cancel(&id);
                 }
             }
             if unsent {
@@ -398,5 +603,47 @@ impl Engine {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn poll(process: &str, high_water: u64, kept: u64) -> PollRequest {
+        let process = process.to_owned();
+        let version = "1".to_owned();
+        PollRequest {
+            protocol: 1,
+            version,
+            high_water,
+            kept,
+            process,
+            running: Vec::new(),
+            capabilities: Vec::new(),
+            trial: false,
+        }
+    }
+
+    #[test]
+    fn another_process_is_a_newcomer_and_a_former_one_a_twin() {
+        let queue = Queue::default();
+        assert!(queue.heard(&poll("a", 0, 0)).newcomer);
+        assert_eq!(queue.heard(&poll("a", 0, 0)), Heard::default());
+        assert!(queue.heard(&poll("b", 0, 0)).newcomer, "restarted");
+        let late = Heard { former: true, ..Heard::default() };
+        assert_eq!(queue.heard(&poll("a", 0, 0)), late, "one request may have been long under way");
+        assert_eq!(queue.heard(&poll("b", 0, 0)), Heard::default());
+        assert!(queue.heard(&poll("a", 0, 0)).doubt.unwrap().contains("two processes"));
+        assert_eq!(queue.heard(&poll("", 0, 0)), Heard::default(), "an older agent does not tell");
+    }
+
+    #[test]
+    fn a_journal_that_went_back_is_no_crash() {
+        let queue = Queue::default();
+        let heard = queue.heard(&poll("a", 9, 7));
+        assert!(heard.keep && heard.doubt.is_none());
+        assert_eq!(queue.heard(&poll("a", 7, 7)).doubt, None, "a power cut takes what only reads");
+        assert!(queue.heard(&poll("a", 6, 6)).doubt.unwrap().contains("ends at 6 and was kept up to 7"));
     }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     link::{
-        envelope::{DeployOrder, Work},
+        envelope::{Build, DeployOrder, Work},
         wire::AgentRole,
     },
     model::{
@@ -23,8 +23,8 @@ use crate::{
         policy,
         state::PlanState,
     },
-    store::StoreError,
-    sys::{clock, random},
+    store::{AgentRecord, StoreError},
+    sys::{clock, crash, random},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use tokio::task::{JoinError, JoinSet};
@@ -35,6 +35,8 @@ const TIMEOUT: u64 = 60;
 const LONG_TIMEOUT: u64 = 600;
 /// Seconds for bringing the executable into a guest without an agent, and taking it away again.
 const ONCE_MARGIN: u64 = 180;
+/// Seconds that a new agent has for its echo, beside the time for taking the command.
+const ECHO: u64 = 10;
 /// The longest that anything may take: a day.
 const LONGEST: u64 = 86_400;
 
@@ -45,13 +47,14 @@ impl Engine {
         let (id, by) = (approved.plan().body.id.clone(), approved.by().to_owned());
         let seal = self.identity.seal(&Row::Begun { plan: &id, digest: &approved.plan().digest, by: &by });
         self.store.start_plan(id, seal, by, now).await?;
+        crash::point("plan-begun");
         tokio::spawn(Arc::clone(self).run(approved));
         Ok(())
     }
 
     /// Goes on with the plans that were under way when the hub stopped.
     pub fn resume(self: &Arc<Self>) -> Result<usize, StoreError> {
-        let running = self.store.running_plans()?;
+        let running = self.store.unfinished_plans()?;
         let approved: Vec<Approved> =
             running.into_iter().filter_map(|plan| Approved::resume(plan, &self.identity)).collect();
         let count = approved.len();
@@ -81,7 +84,7 @@ impl Engine {
                 stopped = Some("the plan was cancelled");
             }
             let results = if let Some(why) = stopped {
-                self.skip(id, index, step, why).await?
+                self.skip(approved, index, step, why).await?
             } else {
                 let results = self.run_step(approved, index, step).await?;
                 last = results.first().filter(|_| is_last(plan, index, step)).cloned();
@@ -99,7 +102,26 @@ impl Engine {
         Ok(self.store.plan_state(id)?.is_none_or(|state| state == PlanState::Cancelled))
     }
 
-    async fn skip(&self, id: &str, index: usize, step: &Step, why: &str) -> Result<Vec<TargetResult>, StoreError> {
+    /// What has not begun does not begin; what an agent may have, from before a restart of the hub, is waited for.
+    async fn skip(
+        self: &Arc<Self>,
+        approved: &Approved,
+        index: usize,
+        step: &Step,
+        why: &str,
+    ) -> Result<Vec<TargetResult>, StoreError> {
+        let id = &approved.plan().body.id;
+        let mut begun = JoinSet::new();
+        let mut left = Vec::new();
+        for target in &step.targets {
+            if self.store.command_for(id, index, target)?.is_none() {
+                left.push(target);
+                continue;
+            }
+            let about = About { plan: id.clone(), step: index, target: target.clone() };
+            let (engine, op, digest) = (Arc::clone(self), step.op.clone(), approved.plan().digest.clone());
+            begun.spawn(async move { engine.run_target(&op, about, digest, false).await });
+        }
         let skipped = |target: &Target| TargetResult {
             step: index,
             target: target.clone(),
@@ -109,8 +131,11 @@ impl Engine {
             data: serde_json::Value::Null,
             took_ms: 0,
         };
-        let results: Vec<TargetResult> = step.targets.iter().map(skipped).collect();
+        let mut results: Vec<TargetResult> = left.into_iter().map(skipped).collect();
         self.keep(id, results.clone()).await?;
+        while let Some(joined) = begun.join_next().await {
+            results.push(joined.map_err(|error| StoreError::Conflict(format!("a target's task ended: {error}")))??);
+        }
         Ok(results)
     }
 
@@ -163,12 +188,14 @@ impl Engine {
         let outcome = self.resume_or_carry_out(op, about, digest).await.unwrap_or_else(|error| {
             Outcome::of_error(&error).with_help("`remotectl hub check` on the hub, and its free disk space")
         });
+        let look = || format!("look at {target}, then: remotectl settle {id} done|failed --reason TEXT");
+        let help = outcome.help.or_else(|| (outcome.ending == Ending::Unknown).then(look));
         let result = TargetResult {
             step,
             target,
             state: outcome.ending.as_str().to_owned(),
             summary: outcome.summary,
-            help: outcome.help,
+            help,
             data: outcome.data,
             took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         };
@@ -183,9 +210,12 @@ impl Engine {
             return self.carry_out(op, about, digest).await;
         };
         let (target, begun) = (about.target.clone(), record.expires - TAKE_WITHIN);
-        let outcome = self.adopt(record, about, seconds(op)).await?;
+        // Of a guest that was put back in time the last command may be the attestation, which says it all.
+        let over = record.signed.signed_by(&self.identity.key.public());
+        let attested = over.is_some_and(|command| matches!(command.work, Work::Attest { .. }));
+        let outcome = self.adopt(record, about.clone(), seconds(op)).await?;
         self.follow_up(op, &target, &outcome, begun).await?;
-        Ok(outcome)
+        if attested { Ok(outcome) } else { self.attest_after(op, about, digest, outcome).await }
     }
 
     async fn carry_out(&self, op: &Op, about: About, digest: Digest) -> Result<Outcome, StoreError> {
@@ -196,23 +226,60 @@ impl Engine {
         if policy::runs(op) == Runs::Hub {
             return Ok(self.answer(op, &about.target, &inventory));
         }
-        let (agent, work) = match self.route(op, &about.target, &inventory) {
+        let there = self.roster.of_target(&about.target).filter(|agent| agent.online(clock::unix_seconds()));
+        if let (Op::AgentDeploy {}, Some(there)) = (op, there.filter(|there| there.record.hold.is_none())) {
+            let AgentRecord { id, role, version, .. } = there.record;
+            let told = Outcome::success(format!("nothing to do: {role} {version} answers there"));
+            return Ok(told.with_data(serde_json::json!({"agent_id": id, "version": version})));
+        }
+        let (agent, work) = match self.route_once_heard(op, &about.target, &inventory).await {
             Ok(found) => found,
             Err(outcome) => return Ok(*outcome),
         };
-        let once = matches!(work, Work::Once { .. });
+        let work = self.with_token(work, &about.target).await?;
+        let (once, deployed) = (matches!(work, Work::Once { .. }), matches!(work, Work::Deploy { .. }));
         let (target, begun) = (about.target.clone(), clock::unix_seconds());
         let order = Order {
             agent: agent.record.id.clone(),
             generation: agent.record.generation,
-            about,
-            digest,
+            about: about.clone(),
+            digest: digest.clone(),
             work,
             timeout: seconds(op) + if once { ONCE_MARGIN } else { 0 },
         };
-        let outcome = self.dispatch(order).await?;
+        let mut outcome = self.dispatch(order).await?;
+        if deployed && outcome.succeeded() {
+            outcome = self.confirm(about.clone(), digest.clone(), outcome).await?;
+        }
         self.follow_up(op, &target, &outcome, begun).await?;
-        Ok(outcome)
+        self.attest_after(op, about, digest, outcome).await
+    }
+
+    /// Whether a new agent also obeys: it is asked for an echo, and taken away again where none comes.
+    async fn confirm(&self, about: About, digest: Digest, deployed: Outcome) -> Result<Outcome, StoreError> {
+        let target = about.target.clone();
+        let order = |agent: super::roster::Agent, work, timeout| Order {
+            agent: agent.record.id.clone(),
+            generation: agent.record.generation,
+            about: about.clone(),
+            digest: digest.clone(),
+            work,
+            timeout,
+        };
+        let echo = match self.roster.of_target(&target) {
+            Some(agent) => self.dispatch(order(agent, Work::Echo, ECHO)).await?,
+            None => Outcome::failure("the hub does not know it"),
+        };
+        if echo.succeeded() {
+            return Ok(deployed);
+        }
+        let remove = Op::AgentRemove {};
+        let removed = match self.route(&remove, &target, &self.inventory()) {
+            Ok((agent, work)) => self.dispatch(order(agent, work, LONG_TIMEOUT)).await?,
+            Err(outcome) => *outcome,
+        };
+        let why = format!("confirm: the new agent does not echo: {}; {}", echo.summary, removed.summary);
+        Ok(Outcome::failure(why).with_help(format!("again: `remotectl deploy {target}`")))
     }
 
     /// What the plan linter says of this very target now: the world may have moved since the plan was made.
@@ -227,6 +294,30 @@ impl Engine {
         })
     }
 
+    /// The route, when whoever would be it has been heard of: right after the hub's start nobody has yet, and a plan that
+    /// goes on does not fail of that.
+    async fn route_once_heard(
+        &self,
+        op: &Op,
+        target: &Target,
+        inventory: &Inventory,
+    ) -> Result<(super::roster::Agent, Work), Box<Outcome>> {
+        loop {
+            let arrival = self.delivery.arrival();
+            let found = self.route(op, target, inventory);
+            let expected =
+                self.roster.of_target(target).is_some_and(|agent| self.roster.expects(Some(&agent.record.id)));
+            let good = match &found {
+                Ok((_, work)) => !expected || !matches!(work, Work::Once { .. }),
+                Err(_) => !self.roster.expects(None),
+            };
+            let left = self.roster.all_heard_in(clock::unix_seconds());
+            if good || left.is_zero() || tokio::time::timeout(left, arrival).await.is_err() {
+                return found;
+            }
+        }
+    }
+
     /// Which agent carries it out, and as what.
     fn route(
         &self,
@@ -234,7 +325,14 @@ impl Engine {
         target: &Target,
         inventory: &Inventory,
     ) -> Result<(super::roster::Agent, Work), Box<Outcome>> {
-        let own = self.roster.of_target(target).filter(|agent| agent.online(clock::unix_seconds()));
+        let own = self.roster.of_target(target);
+        let hold = own.as_ref().and_then(|agent| agent.record.hold.clone());
+        if let Some(hold) = hold.as_ref().filter(|hold| hold.kind.keeps(op)) {
+            return Err(Box::new(
+                Outcome::rejected(format!("the agent of {target} is {hold}")).with_help(hold.kind.help(target)),
+            ));
+        }
+        let own = own.filter(|agent| agent.online(clock::unix_seconds()));
         let perform = || Work::Perform { op: op.clone() };
         let through_node = || {
             self.pve_agent_for(inventory, target).ok_or_else(|| {
@@ -243,10 +341,12 @@ impl Engine {
             })
         };
         match op {
-            Op::AgentDeploy {} if target.is_node() => Err(Box::new(
-                Outcome::rejected("the pve-agent can't be put onto other nodes yet")
-                    .with_help(format!("on {target}: remotectl pve-agent install --join …")),
-            )),
+            Op::AgentDeploy {} if target.is_node() => {
+                Ok((self.beside(target, "install --join …")?, Work::Deploy { order: self.deploy_order() }))
+            }
+            Op::AgentRemove {} if target.is_node() => Ok((self.beside(target, "uninstall --purge")?, perform())),
+            // What is quarantined only has to be vouched for.
+            Op::AgentDeploy {} if hold.is_some() => Ok((through_node()?, Work::Attest { order: self.attest_order() })),
             Op::AgentDeploy {} => Ok((through_node()?, Work::Deploy { order: self.deploy_order() })),
             Op::AgentUpdate { version } => self.update(target, version.as_deref()),
             Op::AgentRemove {} if target.vmid().is_some() => Ok((through_node()?, perform())),
@@ -259,9 +359,40 @@ impl Engine {
         }
     }
 
-    fn deploy_order(&self) -> DeployOrder {
+    /// A pve-agent on another node: none cuts the branch that it sits on.
+    fn beside(&self, target: &Target, by_hand: &str) -> Result<super::roster::Agent, Box<Outcome>> {
+        let now = clock::unix_seconds();
+        let fit = |agent: &super::roster::Agent| {
+            agent.record.role == AgentRole::PveAgent.as_str() && agent.online(now) && agent.record.target != *target
+        };
+        self.roster.all().into_iter().find(fit).ok_or_else(|| {
+            let name = target.node_name().unwrap_or_default();
+            let why = format!("no pve-agent answers on another node, and {target} is reached over its cluster only");
+            Box::new(Outcome::rejected(why).with_help(format!("on {name}: remotectl pve-agent {by_hand}")))
+        })
+    }
+
+    /// A pve-agent joins by a token of its own, which is made when it is sent.
+    async fn with_token(&self, work: Work, target: &Target) -> Result<Work, StoreError> {
+        let Work::Deploy { order } = work else { return Ok(work) };
+        if !target.is_node() {
+            return Ok(Work::Deploy { order });
+        }
+        let role = AgentRole::PveAgent.as_str().to_owned();
+        let (pointer, _) = self.make_join_token(role, Some(target.clone()), "hub".to_owned()).await?;
+        Ok(Work::Deploy { order: DeployOrder { join: pointer.to_string(), ..order } })
+    }
+
+    pub(super) fn deploy_order(&self) -> DeployOrder {
         let pointer = &self.identity.pointer;
-        DeployOrder { nonce: random::id(), join: pointer.to_string(), addresses: pointer.addresses.clone() }
+        let mut builds: Vec<Build> = Vec::new();
+        // The newest of each architecture comes first.
+        for held in self.artifacts.list() {
+            if builds.iter().all(|build| build.arch != held.arch) {
+                builds.push(Build { arch: held.arch.clone(), artifact: held.artifact() });
+            }
+        }
+        DeployOrder { nonce: random::id(), join: pointer.to_string(), addresses: pointer.addresses.clone(), builds }
     }
 
     /// Forgets an agent that was removed, or whose deployment registered it and then failed.
@@ -271,9 +402,11 @@ impl Engine {
         // Of an unknown end nothing follows: the new agent may well be up.
         let failed = !outcome.succeeded() && outcome.ending != Ending::Unknown;
         let half = matches!(op, Op::AgentDeploy {}) && failed && agent.record.joined_at >= begun;
-        if agent.record.role == AgentRole::Agent.as_str() && (removed || half) {
+        let deployed = agent.record.role == AgentRole::Agent.as_str() || target.is_node();
+        if deployed && (removed || half) {
+            let _membership = self.membership.lock().await;
             self.roster.remove(&agent.record.id);
-            self.delivery.cut(&agent.record.id);
+            self.cut(&agent.record.id);
             self.store.remove_agent(agent.record.id, clock::unix_seconds(), "hub".to_owned()).await?;
         }
         Ok(())
@@ -290,7 +423,7 @@ impl Engine {
     async fn end(&self, approved: &Approved, last: Option<TargetResult>) -> Result<(), StoreError> {
         let (id, by) = (approved.plan().body.id.clone(), approved.by().to_owned());
         match self.store.end_plan(id.clone(), last.clone(), by, clock::unix_seconds()).await {
-            Ok(_) => {}
+            Ok(_) => crash::point("plan-ended"),
             // It was cancelled meanwhile: what was done is kept all the same.
             Err(StoreError::Conflict(_)) => self.store.add_results(id.clone(), last.iter().cloned().collect()).await?,
             Err(error) => return Err(error),

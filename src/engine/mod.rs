@@ -9,8 +9,10 @@ pub mod delivery;
 pub mod executor;
 pub mod from_store;
 pub mod hearing;
+pub mod holding;
 pub mod overview;
 pub mod planning;
+pub mod quarantine;
 pub mod roster;
 pub mod seal;
 pub mod updates;
@@ -19,7 +21,7 @@ pub use built::is_built;
 
 use crate::{
     link::{join::Pointer, keys::SigningKey},
-    llm::{Planner, conversation::Context},
+    llm::{Known, Planner, conversation::Context},
     model::{Policy, messages::Event},
     store::{Store, StoreError},
     sys::{clock, random},
@@ -27,6 +29,7 @@ use crate::{
 use artifacts::Artifacts;
 use delivery::Delivery;
 use overview::Overview;
+use quarantine::Incarnations;
 use roster::Roster;
 use seal::Row;
 use std::{
@@ -80,7 +83,14 @@ pub struct Engine {
     planner: Box<dyn Planner>,
     /// What was last said in each conversation.
     talks: Mutex<HashMap<String, Context>>,
+    /// Held while who an agent is, or whether it is listened to, changes.
+    membership: tokio::sync::Mutex<()>,
+    /// Rises with each of those changes.
+    changes: watch::Sender<u64>,
     overview: Overview,
+    incarnations: Incarnations,
+    /// What there was when last somebody asked for a plan, as the planner reads it.
+    known: Mutex<Arc<Known>>,
     delivery: Delivery,
     events: broadcast::Sender<Event>,
     output: PathBuf,
@@ -97,12 +107,16 @@ impl Engine {
         for agent in forged {
             tracing::error!(agent = agent.id, target = %agent.target, "this agent is on record, but did not join here");
         }
-        let roster = Roster::new(known, identity.pointer.hub.clone(), clock::unix_seconds());
+        // Nobody has shown a new hub a token yet that could be shown again.
+        let since = clock::unix_seconds() - i64::from(known.is_empty());
+        let roster = Roster::new(known, identity.pointer.hub.clone(), since);
+        let incarnations = Incarnations::new(store.incarnations()?);
         let overview = Overview::new(store.inventories()?);
-        let delivery = Delivery::new(store.open_commands()?, &identity.key.public());
+        let delivery = Delivery::new(store.open_commands()?, store.kept_marks()?, &identity.key.public());
         let (events, _) = broadcast::channel(EVENTS);
         let (stopping, _) = watch::channel(false);
         let talks = Mutex::default();
+        let (changes, _) = watch::channel(0);
         let engine = Self {
             store,
             identity,
@@ -111,7 +125,11 @@ impl Engine {
             artifacts,
             planner,
             talks,
+            membership: tokio::sync::Mutex::default(),
+            changes,
             overview,
+            incarnations,
+            known: Mutex::default(),
             delivery,
             events,
             output,

@@ -3,17 +3,19 @@
 use super::{Engine, roster::Agent};
 use crate::{
     link::wire::AgentRole,
+    llm::Known,
     model::{
         Inventory, Target,
-        inventory::{AgentInfo, Guest},
+        inventory::{AgentInfo, Guest, Incarnation, Os},
         messages::{AgentRow, GuestRow, NodeRow},
+        target::Vmid,
         values::GuestKind,
     },
     sys::clock,
 };
 use std::{
     collections::HashMap,
-    sync::{PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
 };
 
 /// What pve-agents have told.
@@ -22,6 +24,20 @@ pub struct Overview(RwLock<Heard>);
 struct Heard {
     by_agent: HashMap<String, Inventory>,
     latest: Option<String>,
+    /// Operating systems with their version: only the pve-agent of a container's own node can tell that.
+    systems: HashMap<(Vmid, Option<Incarnation>), Os>,
+}
+
+impl Heard {
+    fn learn(&mut self, inventory: &Inventory) {
+        let told = inventory.guests.iter().filter(|guest| !guest.os.version.is_empty());
+        let told = told.map(|guest| ((guest.vmid, guest.incarnation.clone()), guest.os.clone()));
+        self.systems.extend(told);
+        if self.systems.len() > 2 * inventory.guests.len() {
+            let there: HashMap<Vmid, &Guest> = inventory.guests.iter().map(|guest| (guest.vmid, guest)).collect();
+            self.systems.retain(|(vmid, of), _| there.get(vmid).is_some_and(|guest| guest.incarnation == *of));
+        }
+    }
 }
 
 impl Overview {
@@ -29,7 +45,11 @@ impl Overview {
     pub fn new(stored: Vec<(String, Inventory)>) -> Self {
         let by_agent: HashMap<_, _> = stored.into_iter().collect();
         let latest = by_agent.keys().next().cloned();
-        Self(RwLock::new(Heard { by_agent, latest }))
+        let mut heard = Heard { by_agent: HashMap::new(), latest, systems: HashMap::new() };
+        for inventory in by_agent.values() {
+            heard.learn(inventory);
+        }
+        Self(RwLock::new(Heard { by_agent, ..heard }))
     }
 
     /// Keeps what a pve-agent tells; whether that is news. The cluster's name where another pve-agent has told of another
@@ -43,6 +63,7 @@ impl Overview {
         heard.latest = Some(agent.to_owned());
         let news = heard.by_agent.get(agent) != Some(inventory);
         if news {
+            heard.learn(inventory);
             heard.by_agent.insert(agent.to_owned(), inventory.clone());
         }
         Ok(news)
@@ -63,7 +84,18 @@ impl Overview {
 
     fn latest(&self) -> Inventory {
         let heard = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        heard.latest.as_ref().and_then(|agent| heard.by_agent.get(agent)).cloned().unwrap_or_default()
+        let latest = heard.latest.as_ref().and_then(|agent| heard.by_agent.get(agent));
+        let mut inventory = latest.cloned().unwrap_or_default();
+        for guest in inventory.guests.iter_mut().filter(|guest| guest.os.version.is_empty()) {
+            let told = heard.systems.get(&(guest.vmid, guest.incarnation.clone()));
+            // A container in which another distribution was installed meanwhile is not what it was.
+            if let Some(os) = told.filter(|os| guest.os.id.is_empty() || guest.os.family == os.family) {
+                guest.os = os.clone();
+            }
+        }
+        // Sorted, looking one up is quick.
+        inventory.guests.sort_by_key(|guest| guest.vmid);
+        inventory
     }
 }
 
@@ -93,6 +125,16 @@ impl Engine {
         inventory
     }
 
+    /// The same as the planner reads it: what was indexed for the request before, unless something has changed.
+    pub fn known(&self) -> Arc<Known> {
+        let inventory = self.inventory();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known.inventory() != inventory {
+            *known = Arc::new(Known::new(inventory));
+        }
+        Arc::clone(&known)
+    }
+
     /// The guests among these targets, with what is known of their agents.
     pub fn guest_rows(&self, inventory: &Inventory, targets: &[Target]) -> Vec<GuestRow> {
         let guests = targets.iter().filter_map(|target| inventory.guest_of(target));
@@ -101,13 +143,17 @@ impl Engine {
 
     fn guest_row(&self, inventory: &Inventory, guest: &Guest) -> GuestRow {
         let agent = self.roster.of_target(&guest.target());
-        let (why, help) = lack(inventory, guest);
+        let hold = agent.as_ref().and_then(|agent| agent.record.hold.as_ref());
+        let (why, mend) = match hold {
+            Some(hold) => (Some(hold.to_string()), Some(hold.kind.help(&guest.target()))),
+            None => lack(inventory, guest),
+        };
         GuestRow {
             route: guest.agent.as_ref().map_or_else(String::new, |_| "direct".to_owned()),
             last_seen: agent.as_ref().and_then(ago),
             guest: guest.clone(),
             why,
-            help,
+            help: mend,
         }
     }
 
@@ -121,10 +167,7 @@ impl Engine {
                 guests: guests.len(),
                 running: guests.iter().filter(|guest| guest.running()).count(),
                 last_seen: agent.as_ref().and_then(ago),
-                help: node
-                    .pve_agent
-                    .is_none()
-                    .then(|| format!("on {}: remotectl pve-agent install --join …", node.name)),
+                help: node.pve_agent.is_none().then(|| format!("remotectl deploy node/{}", node.name)),
                 node: node.clone(),
             }
         };
@@ -140,7 +183,9 @@ impl Engine {
                 _ => inventory.name_of(&agent.record.target).to_owned(),
             },
             last_seen: ago(&agent),
-            status: if agent.online(now) { "online" } else { "offline" }.to_owned(),
+            status: agent.status(now).to_owned(),
+            why: agent.record.hold.as_ref().map(|hold| hold.why.clone()),
+            help: agent.record.hold.as_ref().map(|hold| hold.kind.help(&agent.record.target)),
             id: agent.record.id,
             target: agent.record.target,
             role: agent.record.role,
@@ -174,8 +219,7 @@ fn fill(guest: &mut Guest, agent: &Agent, now: i64) {
 }
 
 fn info(agent: &Agent, now: i64) -> AgentInfo {
-    let status = if agent.online(now) { "online" } else { "offline" };
-    AgentInfo { version: agent.record.version.clone(), status: status.to_owned() }
+    AgentInfo { version: agent.record.version.clone(), status: agent.status(now).to_owned() }
 }
 
 fn ago(agent: &Agent) -> Option<u64> {
@@ -191,9 +235,15 @@ fn lack(inventory: &Inventory, guest: &Guest) -> (Option<String>, Option<String>
         Some(agent) if agent.online() => (None, None),
         Some(_) => (Some("does not answer".to_owned()), deploy),
         None if guest.template => (Some("template".to_owned()), None),
-        None if guest.status == "stopped" => (Some("stopped".to_owned()), None),
-        None if !on_node => (Some(format!("no pve-agent on {}", guest.node)), None),
-        None if guest.kind == GuestKind::Vm => (Some("virtual machines come later".to_owned()), None),
+        None if guest.status == "stopped" => {
+            (Some("stopped".to_owned()), Some(format!("remotectl run guest.start {target}")))
+        }
+        None if !on_node => {
+            (Some(format!("no pve-agent on {}", guest.node)), Some(format!("remotectl deploy node/{}", guest.node)))
+        }
+        None if guest.kind == GuestKind::Vm && guest.guest_agent == Some(false) => {
+            (Some("no guest agent answers".to_owned()), Some(format!("qm set {} --agent 1", guest.vmid)))
+        }
         None => (None, deploy),
     }
 }

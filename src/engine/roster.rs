@@ -6,12 +6,13 @@ use crate::{
         jwt::{self, Bound, JwtError},
         keys::PublicKey,
     },
-    model::{Target, facts::Facts},
+    model::{Target, facts::Facts, hold::Hold},
     store::AgentRecord,
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
 };
 
 /// Tokens are swept out of the memory of used ones when there are so many.
@@ -26,17 +27,28 @@ pub struct Agent {
     pub key: PublicKey,
     /// When it was last heard of, in seconds since the epoch; 0 for not since the hub's start.
     pub last_seen: i64,
+    /// Since when it is of this generation, or the hub's start, in seconds since the epoch.
+    pub since: i64,
 }
 
 impl Agent {
-    /// Whether it polled lately.
+    /// Whether it is listened to, and polled lately.
     pub fn online(&self, now: i64) -> bool {
-        now - self.last_seen <= OFFLINE_AFTER
+        self.record.hold.is_none() && now - self.last_seen <= OFFLINE_AFTER
+    }
+
+    /// `online`, `offline`, `locked` or `quarantined`.
+    pub fn status(&self, now: i64) -> &'static str {
+        match &self.record.hold {
+            Some(hold) => hold.kind.as_str(),
+            None if self.online(now) => "online",
+            None => "offline",
+        }
     }
 }
 
 /// Why a request is not believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// The token itself.
     #[error("{0}")]
@@ -49,7 +61,15 @@ pub enum AuthError {
     Replayed,
     /// Another generation than the one on record.
     #[error("this agent's generation is not the current one")]
-    Generation,
+    Generation {
+        /// Whose.
+        agent: String,
+        /// Which it claims.
+        claimed: u64,
+    },
+    /// It is who it says, and is not listened to.
+    #[error("this agent is {0}")]
+    Held(Hold),
 }
 
 /// Everybody.
@@ -57,6 +77,10 @@ pub struct Roster {
     hub: String,
     since: i64,
     agents: RwLock<HashMap<String, Agent>>,
+    /// Who looks after what: thousands of targets are not looked for among thousands of agents.
+    places: RwLock<HashMap<Target, String>>,
+    /// Those on record at the hub's start that have not been heard of since.
+    expected: RwLock<HashSet<String>>,
     used: Mutex<Used>,
 }
 
@@ -70,28 +94,52 @@ struct Used {
 impl Roster {
     /// From what is on record. Tokens made before `since` do not count.
     pub fn new(records: Vec<AgentRecord>, hub: String, since: i64) -> Self {
-        let roster = Self { hub, since, agents: RwLock::default(), used: Mutex::default() };
+        let listened_to = records.iter().filter(|record| record.hold.is_none());
+        let roster = Self {
+            hub,
+            since,
+            agents: RwLock::default(),
+            places: RwLock::default(),
+            expected: RwLock::new(listened_to.map(|record| record.id.clone()).collect()),
+            used: Mutex::default(),
+        };
         for record in records {
-            roster.insert(record, 0);
+            roster.insert(record, since);
         }
         roster
     }
 
     /// Adds an agent in the place of any other for its target; the ids of those others, which are no longer known.
-    pub fn insert(&self, record: AgentRecord, now: i64) -> Vec<String> {
+    pub fn insert(&self, record: AgentRecord, since: i64) -> Vec<String> {
         let Ok(key) = PublicKey::try_from(record.public_key.clone()) else {
             tracing::error!(agent = record.id, "the stored key does not read");
             return Vec::new();
         };
         let mut agents = self.agents.write().unwrap_or_else(PoisonError::into_inner);
-        let displaced = agents.extract_if(|_, agent| agent.record.target == record.target).map(|(id, _)| id).collect();
-        agents.insert(record.id.clone(), Agent { record, key, last_seen: now });
+        let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
+        let before = places.insert(record.target.clone(), record.id.clone());
+        let displaced = before.filter(|id| agents.remove(id).is_some()).into_iter().collect();
+        agents.insert(record.id.clone(), Agent { record, key, last_seen: 0, since });
         displaced
+    }
+
+    /// Keeps another record of an agent that is known: what was heard of it meanwhile stays.
+    pub fn update(&self, record: AgentRecord) {
+        let mut agents = self.agents.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(agent) = agents.get_mut(&record.id) {
+            let AgentRecord { version, facts, .. } = std::mem::replace(&mut agent.record, record);
+            (agent.record.version, agent.record.facts) = (version, facts);
+        }
     }
 
     /// Forgets an agent.
     pub fn remove(&self, id: &str) {
-        self.agents.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        let Some(agent) = self.agents.write().unwrap_or_else(PoisonError::into_inner).remove(id) else { return };
+        self.expected.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
+        if places.get(&agent.record.target).is_some_and(|there| there == id) {
+            places.remove(&agent.record.target);
+        }
     }
 
     /// The agent of that id.
@@ -99,10 +147,27 @@ impl Roster {
         self.agents.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
+    /// Whether that agent is known and not held.
+    pub fn listens_to(&self, id: &str) -> bool {
+        let agents = self.agents.read().unwrap_or_else(PoisonError::into_inner);
+        agents.get(id).is_some_and(|agent| agent.record.hold.is_none())
+    }
+
     /// The agent that looks after a target.
     pub fn of_target(&self, target: &Target) -> Option<Agent> {
-        let agents = self.agents.read().unwrap_or_else(PoisonError::into_inner);
-        agents.values().find(|agent| agent.record.target == *target).cloned()
+        let id = self.places.read().unwrap_or_else(PoisonError::into_inner).get(target).cloned()?;
+        self.get(&id)
+    }
+
+    /// Whether this agent, or any where none is named, was on record at the hub's start and has not been heard of since.
+    pub fn expects(&self, id: Option<&str>) -> bool {
+        let expected = self.expected.read().unwrap_or_else(PoisonError::into_inner);
+        id.map_or(!expected.is_empty(), |id| expected.contains(id))
+    }
+
+    /// How long it is until every agent that runs should have been heard of since the hub's start.
+    pub fn all_heard_in(&self, now: i64) -> Duration {
+        Duration::from_secs(u64::try_from(self.since + OFFLINE_AFTER - now).unwrap_or_default())
     }
 
     /// All agents, by target.
@@ -124,9 +189,13 @@ impl Roster {
         let agent = self.get(&jwt::claimed_issuer(token)?).ok_or(AuthError::Stranger)?;
         let claims = self.verify(token, &agent.key, now, bound)?;
         if claims.generation != agent.record.generation {
-            return Err(AuthError::Generation);
+            return Err(AuthError::Generation { agent: agent.record.id, claimed: claims.generation });
         }
-        Ok(agent)
+        match &agent.record.hold {
+            Some(hold) => Err(AuthError::Held(hold.clone())),
+            // Who asks matters, not on what machine: ten thousand held polls would each hold a copy of that.
+            None => Ok(Agent { record: AgentRecord { facts: None, ..agent.record }, ..agent }),
+        }
     }
 
     /// Believes a request by a key that is not known yet (joining), once.
@@ -149,6 +218,9 @@ impl Roster {
         let mut agents = self.agents.write().unwrap_or_else(PoisonError::into_inner);
         let Some(agent) = agents.get_mut(id) else { return false };
         let was_offline = !agent.online(now);
+        if was_offline {
+            self.expected.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        }
         agent.last_seen = now;
         let was_another = agent.record.version != version;
         if was_another {
@@ -191,6 +263,7 @@ mod tests {
             joined: "token".into(),
             joined_at: 0,
             facts: None,
+            hold: None,
             seal: String::new(),
         }
     }
@@ -203,7 +276,16 @@ mod tests {
         assert!(roster.authenticate(&token, 1000, BOUND).is_ok());
         assert_eq!(roster.authenticate(&token, 1000, BOUND).unwrap_err(), AuthError::Replayed);
         let old = jwt::sign(&key, "h", 0, 1000, BOUND);
-        assert_eq!(roster.authenticate(&old, 1000, BOUND).unwrap_err(), AuthError::Generation);
+        assert_eq!(
+            roster.authenticate(&old, 1000, BOUND).unwrap_err(),
+            AuthError::Generation { agent: key.public().agent_id(), claimed: 0 }
+        );
+        let again = Roster::new(vec![record(&key, Target::ct(101))], "h".into(), 1000);
+        assert_eq!(
+            again.authenticate(&token, 1000, BOUND).unwrap_err(),
+            JwtError::Time.into(),
+            "restarted in that second"
+        );
         let stranger = jwt::sign(&SigningKey::make().0, "h", 1, 1000, BOUND);
         assert_eq!(roster.authenticate(&stranger, 1000, BOUND).unwrap_err(), AuthError::Stranger);
     }

@@ -52,9 +52,11 @@ impl Row<'_> {
             Self::JoinToken { hash, role, target, expires } => {
                 ["join-token", hash.as_str(), *role, *target, &expires.to_string()].map(str::to_owned).into()
             }
-            Self::Agent(AgentRecord { id, public_key, role, target, generation, joined, .. }) => {
+            Self::Agent(AgentRecord { id, public_key, role, target, generation, joined, hold, .. }) => {
                 let (target, generation) = (target.to_string(), generation.to_string());
-                ["agent", id, public_key, role, &target, &generation, joined].map(str::to_owned).into()
+                let parts = ["agent", id, public_key, role, &target, &generation, joined];
+                let hold = hold.iter().map(|hold| hold.kind.as_str());
+                parts.into_iter().chain(hold).map(str::to_owned).collect()
             }
             Self::Begun { plan, digest, by } => ["begun", *plan, digest.as_str(), *by].map(str::to_owned).into(),
         };

@@ -140,9 +140,10 @@ mod tests {
             joined: "token".into(),
             joined_at: 0,
             facts: Some(facts),
+            hold: None,
             seal: String::new(),
         };
-        Agent { record, key, last_seen: 0 }
+        Agent { record, key, last_seen: 0, since: 0 }
     }
 
     fn held(arch: &str, version: &str) -> Held {

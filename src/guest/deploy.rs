@@ -1,26 +1,31 @@
-//! The agent into a guest: preflight, probe, stage, route, install, attest, finish; every failure takes all of it back and
-//! says at which step, why, and that nothing was left, after having looked.
+//! The agent into a guest: preflight, probe, stage, route, install, attest, finish, tidy; every failure takes all of it
+//! back and says at which step, why, and that nothing was left, after having looked. What a step needs of those before it
+//! is on record with them, so that another process can go on.
 
 use super::{
     answers::{HubReach, Installed, Reach},
-    probe::Probe,
-    saga::{Broken, SagaLog, Step, StepError, Took, run},
-    staging::{Executable, Staged, explained, left, refused},
-    transport::{SHORT, Transport},
+    probe::{self, Probe},
+    saga::{Broken, Running, SagaLog, Step, StepError, Subject, Took},
+    staging::{Executable, Staged, explained, left, refused, settle},
+    transport::{Copying, SHORT, Transport, TransportError},
 };
 use crate::{
     model::{
         Outcome, Target,
         facts::Facts,
-        outcome::{Ending, chain},
+        inventory::Os,
+        outcome::{Ending, Report, chain},
     },
-    sys::{cancel::Cancel, task::Task, text::one_line},
+    sys::{cancel::Cancel, process::Finished, random, task::Task, text::one_line},
 };
+use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 /// How long the new agent may take to have its first poll answered, in seconds.
 const FIRST_POLL: u64 = 20;
+/// The executable of an installed agent, whose name says its role: takes the agent away where the staged one is gone.
+const INSTALLED: &str = "/opt/remotectl/agent";
 
 /// What is deployed where.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +40,8 @@ pub struct Deployment<'a> {
     pub hubs: &'a [String],
     /// A join string without a token: by what the new agent knows the hub.
     pub join: &'a str,
+    /// Whether somebody still waits for it: one that was interrupted is taken back otherwise.
+    pub wanted: bool,
 }
 
 /// Registers at the hub what the guest has made: supplied by the pve-agent, which alone can vouch for its guests.
@@ -42,8 +49,32 @@ pub trait Attest: Sync {
     /// Registers an agent's public key for the target, with what the node knows of the guest.
     fn attest(&self, target: &Target, installed: &Installed, facts: &Facts) -> Result<(), String>;
 
+    /// The hub's executable for an architecture, verified and on this node; `None` where it holds none.
+    fn executable(&self, _arch: &str) -> Result<Option<PathBuf>, String> {
+        Ok(None)
+    }
+
     /// Takes a registration back whose agent never answered.
     fn withdraw(&self, target: &Target, installed: &Installed) -> Result<(), String>;
+}
+
+/// What is on record with the rows.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Kept {
+    /// The staged executable's directory, in whichever place of the guest there is room.
+    name: String,
+    /// Its path, once it has been made.
+    directory: Option<String>,
+    macs: Vec<String>,
+    os: Os,
+    arch: String,
+    init: String,
+    reached: Vec<HubReach>,
+    installed: Option<Installed>,
+    attested: bool,
+    /// Whether the guest was changed at all: before that nothing can have been left.
+    touched: bool,
 }
 
 struct Context<'a> {
@@ -52,19 +83,15 @@ struct Context<'a> {
     attest: &'a dyn Attest,
     target: String,
     cancel: Cancel,
-    macs: Vec<String>,
-    probe: Probe,
-    staged: Option<Staged>,
-    reached: Vec<HubReach>,
-    installed: Option<Installed>,
-    attested: bool,
-    /// Whether the guest was reached into at all: before that nothing can have been left.
-    touched: bool,
-    /// Directories that were made in the guest.
-    made: Vec<String>,
+    report: &'a dyn Report,
+    probe: Option<Probe>,
+    /// The hub's executable, where the guest can't run this node's own.
+    fetched: Option<PathBuf>,
+    kept: Kept,
 }
 
-/// Deploys the agent into one guest.
+/// Deploys the agent into one guest. A deployment that is on record is gone on with, or taken back; the outcome of one
+/// that has ended is told again.
 pub fn deploy(
     deployment: Deployment,
     transport: &dyn Transport,
@@ -72,28 +99,36 @@ pub fn deploy(
     log: &dyn SagaLog,
     task: &Task,
 ) -> Outcome {
+    let saga = match log.read(deployment.command) {
+        Ok(saga) => saga.unwrap_or_default(),
+        Err(error) => return Outcome::of_error(&error).with_help("`remotectl doctor` on the node looks further"),
+    };
+    if let Some(outcome) = saga.outcome {
+        return outcome;
+    }
+    let kept: Kept = serde_json::from_value(saga.kept).unwrap_or_default();
+    let fresh = || Kept { name: format!(".remotectl-{}", random::name(16).to_ascii_lowercase()), ..Kept::default() };
     let mut context = Context {
         deployment,
         transport,
         attest,
         target: deployment.target.to_string(),
         cancel: task.cancel.clone(),
-        macs: Vec::new(),
-        probe: Probe::default(),
-        staged: None,
-        reached: Vec::new(),
-        installed: None,
-        attested: false,
-        touched: false,
-        made: Vec::new(),
+        report: task.report,
+        probe: None,
+        fetched: None,
+        kept: if kept.name.is_empty() { fresh() } else { kept },
     };
-    match run(deployment.command, log, &steps(), &mut context, task.report) {
+    let running = Running { command: deployment.command, log, report: task.report, wanted: deployment.wanted };
+    let outcome = match running.run(&steps(), &mut context) {
         Ok(took) => context.succeeded(&took),
         Err(broken) => context.failed(broken),
-    }
+    };
+    running.end(&context, &outcome);
+    outcome
 }
 
-fn steps<'a>() -> [Step<Context<'a>>; 7] {
+fn steps<'a>() -> [Step<Context<'a>>; 8] {
     [
         Step { name: "preflight", act: Context::preflight, undo: None },
         Step { name: "probe", act: Context::look, undo: None },
@@ -102,7 +137,22 @@ fn steps<'a>() -> [Step<Context<'a>>; 7] {
         Step { name: "install", act: Context::install, undo: Some(Context::uninstall) },
         Step { name: "attest", act: Context::register, undo: Some(Context::unregister) },
         Step { name: "finish", act: Context::finish, undo: None },
+        Step { name: "tidy", act: |context| Ok(context.tidy()), undo: None },
     ]
+}
+
+impl Subject for Context<'_> {
+    fn keep(&self) -> serde_json::Value {
+        serde_json::to_value(&self.kept).unwrap_or_default()
+    }
+
+    fn touched(&self) -> bool {
+        self.kept.touched
+    }
+
+    fn settle(&mut self) {
+        settle(self.transport, &self.kept.name);
+    }
 }
 
 impl Context<'_> {
@@ -122,15 +172,14 @@ impl Context<'_> {
             let help = format!("`remotectl run guest.start {target}`, then again");
             return Err(StepError::rejected(format!("{target} is {}", state.status), help));
         }
-        self.macs = state.macs;
+        self.kept.macs = state.macs;
         Ok(String::new())
     }
 
     fn look(&mut self) -> Result<String, StepError> {
         self.go_on()?;
         let target = &self.target;
-        self.probe = Probe::of(self.transport, &self.cancel).map_err(|error| explained(&error, target))?;
-        let probe = &self.probe;
+        let probe = Probe::of(self.transport, &self.cancel).map_err(|error| explained(&error, target))?;
         if !probe.there.is_empty() {
             let version = probe.agent.as_deref().unwrap_or("of an unknown version");
             let why = format!("an agent is there already ({version}: {})", probe.there.join(", "));
@@ -138,7 +187,11 @@ impl Context<'_> {
                 format!("`remotectl remove {target}` takes it away; `remotectl agents` shows it, where it is ours");
             return Err(StepError::rejected(why, help));
         }
-        self.deployment.executable.fits(probe)?;
+        if !probe.supported() {
+            let why = format!("{} is nothing that an agent could be put into", one_line(&probe.system(), 60));
+            return Err(StepError::rejected(why, "agents are for Linux systems that keep what is installed in them"));
+        }
+        self.choose(&probe)?;
         if !probe.root {
             return Err(StepError::rejected("programs do not run as root there", "an agent needs root in its guest"));
         }
@@ -151,27 +204,58 @@ impl Context<'_> {
         }
         let os = probe.os.label();
         let os = if os.is_empty() { "an unknown system".to_owned() } else { one_line(&os, 60) };
-        Ok(format!("{os}, {}, {}", probe.arch, probe.init))
+        let line = format!("{os}, {}, {}", probe.arch, probe.init);
+        (self.kept.os, self.kept.arch, self.kept.init) = (probe.os.clone(), probe.arch.clone(), probe.init.clone());
+        self.probe = Some(probe);
+        Ok(line)
+    }
+
+    /// What the guest can run: this node's own executable, else the hub's for it.
+    fn choose(&mut self, probe: &Probe) -> Result<(), StepError> {
+        if self.deployment.executable.fits(probe).is_err() {
+            self.fetched = self.attest.executable(&probe.arch).map_err(|why| {
+                let why = format!("fetching the executable for {}: {}", one_line(&probe.arch, 30), one_line(&why, 200));
+                StepError::new(why, "`remotectl hub artifact list` shows what the hub holds")
+            })?;
+        }
+        if self.fetched.is_some() { Ok(()) } else { self.deployment.executable.fits(probe) }
     }
 
     fn stage(&mut self) -> Result<String, StepError> {
         self.go_on()?;
         let target = &self.target;
-        let bytes = self.deployment.executable.bytes()?;
-        let place = self.probe.home(bytes).and_then(|()| self.probe.room(bytes)).map_err(|why| {
+        let probe = if let Some(probe) = self.probe.take() {
+            probe
+        } else {
+            // Looked at by a process before this one.
+            let probe = Probe::of(self.transport, &self.cancel).map_err(|error| explained(&error, target))?;
+            self.choose(&probe)?;
+            probe
+        };
+        let target = &self.target;
+        let executable = self.deployment.executable.or(self.fetched.as_deref());
+        let bytes = executable.bytes()?;
+        let place = probe.home(bytes).and_then(|()| probe.room(bytes)).map_err(|why| {
             let help = if why.contains("no space") { "free space on" } else { "something has to be writable in" };
             StepError::new(why, format!("{help} {target}, then again: `remotectl deploy {target}`"))
         })?;
-        self.touched = true;
-        let staged = self.deployment.executable.stage(self.transport, place.path, &self.cancel);
-        let staged = staged.map_err(|error| explained(&error, target))?;
-        self.made.push(staged.directory().to_owned());
-        self.staged = Some(staged);
+        self.kept.touched = true;
+        let directory = probe::in_place(place.path, &self.kept.name);
+        let copying = Copying { cancel: &self.cancel, report: self.report };
+        let staged = executable.stage(self.transport, &directory, &copying);
+        staged.map_err(|error| explained(&error, target))?;
+        self.kept.directory = Some(directory);
         Ok(format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000))
     }
 
+    /// Where it would be is known even where nobody has noted that it is: the name was on record before.
     fn unstage(&mut self) -> Result<(), String> {
-        self.staged.take().map_or(Ok(()), |staged| staged.remove(self.transport))
+        self.kept.directory = None;
+        Staged::remove(self.transport, &self.directories())
+    }
+
+    fn directories(&self) -> Vec<String> {
+        probe::in_places(&self.kept.name)
     }
 
     fn route(&mut self) -> Result<String, StepError> {
@@ -182,8 +266,8 @@ impl Context<'_> {
         let reach: Reach = serde_json::from_slice(&finished.stdout).map_err(|_| refused(&finished, &self.target))?;
         // It may only choose among the addresses that it was given.
         let known = |hub: &HubReach| self.deployment.hubs.contains(&hub.address);
-        self.reached = reach.hubs.iter().filter(|hub| hub.reached && known(hub)).cloned().collect();
-        if self.reached.is_empty() {
+        self.kept.reached = reach.hubs.iter().filter(|hub| hub.reached && known(hub)).cloned().collect();
+        if self.kept.reached.is_empty() {
             let why = |hub: &HubReach| {
                 one_line(&format!("{}: {}", hub.address, hub.why.as_deref().unwrap_or("no answer")), 120)
             };
@@ -194,53 +278,72 @@ impl Context<'_> {
                 "give the hub an address that the guest can reach: `remotectl hub serve --advertise HOST:PORT`",
             ));
         }
-        Ok(format!("direct to {}", self.reached[0].address))
+        Ok(format!("direct to {}", self.kept.reached[0].address))
     }
 
     fn install(&mut self) -> Result<String, StepError> {
         self.go_on()?;
         let mut args = vec!["agent", "install", "--no-start", "--json", "--join", self.deployment.join];
         // The addresses that it reaches come first, the others stay known: networks change.
-        args.extend(self.reached.iter().flat_map(|hub| ["--hub", hub.address.as_str()]));
+        args.extend(self.kept.reached.iter().flat_map(|hub| ["--hub", hub.address.as_str()]));
         let finished = self.call(&args, SHORT * 2)?;
         let parsed: Result<Installed, _> = serde_json::from_slice(&finished.stdout);
         let (Ok(installed), true) = (parsed, finished.success()) else {
             return Err(refused(&finished, &self.target));
         };
         let line = format!("{}, enabled at boot", one_line(&installed.init, 30));
-        self.installed = Some(installed);
+        self.kept.installed = Some(installed);
         Ok(line)
     }
 
     /// Also where the installation stopped half-way; with `--purge` it is content with whatever is there.
     fn uninstall(&mut self) -> Result<(), String> {
-        self.installed = None;
-        let Some(staged) = &self.staged else { return Ok(()) };
-        let finished = staged
-            .run(self.transport, &["agent", "uninstall", "--purge"], SHORT * 2, &Cancel::new())
-            .map_err(|error| chain(&error))?;
+        self.kept.installed = None;
+        let Some(directory) = &self.kept.directory else { return Ok(()) };
+        let staged = Staged::in_directory(directory);
+        let run = |program: &[&str]| {
+            let args = [program, &["uninstall", "--purge"]].concat();
+            Staged::call(self.transport, &args, SHORT * 2, &Cancel::new())
+        };
+        let finished = match run(&[&staged.program(), "agent"]) {
+            // Its place may have been in memory, and the guest started anew.
+            Err(TransportError::NotFound(_)) => match run(&[INSTALLED]) {
+                Err(TransportError::NotFound(_)) if left(self.transport, &[])?.is_empty() => return Ok(()),
+                Err(TransportError::NotFound(_)) => {
+                    Staged::remove(self.transport, &[directory])?;
+                    let never = Cancel::new();
+                    let copying = Copying { cancel: &never, report: self.report };
+                    let again = self.deployment.executable.or(self.fetched.as_deref()).stage(
+                        self.transport,
+                        directory,
+                        &copying,
+                    );
+                    again.and_then(|again| run(&[&again.program(), "agent"]))
+                }
+                finished => finished,
+            },
+            finished => finished,
+        };
+        let finished = finished.map_err(|error| chain(&error))?;
         if finished.success() { Ok(()) } else { Err(refused(&finished, &self.target).why) }
     }
 
     fn register(&mut self) -> Result<String, StepError> {
         self.go_on()?;
-        let Some(installed) = &self.installed else { return Err(StepError::new("nothing is installed", "try again")) };
-        let facts = Facts {
-            os: self.probe.os.clone(),
-            init: self.probe.init.clone(),
-            arch: self.probe.arch.clone(),
-            macs: self.macs.clone(),
-            ..Facts::default()
-        };
+        let Kept { os, init, arch, macs, installed, .. } = self.kept.clone();
+        let Some(installed) = &installed else { return Err(StepError::new("nothing is installed", "try again")) };
+        let facts = Facts { os, init, arch, macs, ..Facts::default() };
         // From here on it may be registered, whatever the answer.
-        self.attested = true;
+        self.kept.attested = true;
         let attested = self.attest.attest(self.deployment.target, installed, &facts);
         attested.map_err(|why| StepError::new(one_line(&why, 300), "is the hub well? `remotectl agents`"))?;
         Ok(String::new())
     }
 
     fn unregister(&mut self) -> Result<(), String> {
-        let (Some(installed), true) = (&self.installed, std::mem::take(&mut self.attested)) else { return Ok(()) };
+        // What was interrupted may have registered it as well.
+        self.kept.attested = false;
+        let Some(installed) = &self.kept.installed else { return Ok(()) };
         self.attest.withdraw(self.deployment.target, installed)
     }
 
@@ -252,19 +355,22 @@ impl Context<'_> {
         if !finished.success() {
             return Err(refused(&finished, &self.target));
         }
-        if let Some(staged) = self.staged.take() {
-            // The agent runs: what could not be cleaned up is told, and is no reason to take it out again.
-            if let Err(why) = staged.remove(self.transport) {
-                return Ok(format!("the agent answers, but {why}"));
-            }
-        }
         Ok("the agent answers".to_owned())
     }
 
+    /// The agent runs: what can't be cleaned up is told, and is no reason to take it out again.
+    fn tidy(&self) -> String {
+        Staged::remove(self.transport, &self.directories()).err().unwrap_or_default()
+    }
+
     /// Runs the staged executable.
-    fn call(&self, args: &[&str], timeout: Duration) -> Result<crate::sys::process::Finished, StepError> {
-        let Some(staged) = &self.staged else { return Err(StepError::new("nothing is staged", "try again")) };
-        let finished = staged.run(self.transport, args, timeout, &self.cancel);
+    fn call(&self, args: &[&str], timeout: Duration) -> Result<Finished, StepError> {
+        let Some(directory) = &self.kept.directory else {
+            return Err(StepError::new("nothing is staged", "try again"));
+        };
+        let program = Staged::in_directory(directory).program();
+        let words = [&[program.as_str()], args].concat();
+        let finished = Staged::call(self.transport, &words, timeout, &self.cancel);
         let finished = finished.map_err(|error| explained(&error, &self.target))?;
         self.go_on()?;
         Ok(finished)
@@ -278,22 +384,24 @@ impl Context<'_> {
         Err(StepError { ending: Ending::Cancelled, ..StepError::new("cancelled", help) })
     }
 
-    fn succeeded(self, took: &[Took]) -> Outcome {
-        let installed = self.installed.unwrap_or_default();
-        let address = self.reached.first().map_or("", |hub| hub.address.as_str());
-        Outcome::success(format!("{}, direct", self.probe.init)).with_data(json!({
-            "agent_id": one_line(&installed.agent_id, 100), "version": self.deployment.executable.version,
-            "init": self.probe.init, "os": self.probe.os, "arch": self.probe.arch,
+    fn succeeded(&self, took: &[Took]) -> Outcome {
+        let Kept { installed, reached, init, os, arch, .. } = self.kept.clone();
+        let installed = installed.unwrap_or_default();
+        let address = reached.first().map_or("", |hub| hub.address.as_str());
+        Outcome::success(format!("{init}, direct")).with_data(json!({
+            "agent_id": one_line(&installed.agent_id, 100), "version": one_line(&installed.version, 60),
+            "init": init, "os": os, "arch": arch,
             "route": "direct", "hub": address, "transport": self.transport.name(), "steps": took,
         }))
     }
 
     /// Says at which step and why, and what was left: after having looked.
-    fn failed(self, broken: Broken) -> Outcome {
+    fn failed(&self, broken: Broken) -> Outcome {
         let Broken { step, error, stuck } = broken;
         let mut remains = stuck;
-        let traces = match left(self.transport, &self.made) {
-            _ if !self.touched => "nothing was changed".to_owned(),
+        let touched = self.kept.touched;
+        let traces = match left(self.transport, &self.directories()) {
+            _ if !touched => "nothing was changed".to_owned(),
             Ok(found) => {
                 remains.extend(found);
                 "nothing was left behind".to_owned()
@@ -304,7 +412,7 @@ impl Context<'_> {
             }
         };
         let traces =
-            if remains.is_empty() || !self.touched { traces } else { format!("left behind: {}", remains.join("; ")) };
+            if remains.is_empty() || !touched { traces } else { format!("left behind: {}", remains.join("; ")) };
         let summary = format!("{step}: {}; {traces}", error.why);
         let data = json!({"step": step, "left": remains});
         Outcome { ending: error.ending, ..Outcome::failure(summary).with_data(data) }.with_help(error.help)

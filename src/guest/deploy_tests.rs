@@ -4,15 +4,24 @@ use crate::{
         fake::{Fake, Files, Program, Store as _},
         once::once,
         remove::remove,
-        saga::MemoryLog,
-        transport::GuestState,
+        saga::{MemoryLog, SagaLog, SagaLogError},
+        transport::{Exec, GuestState},
     },
     model::{
         Op,
         outcome::{Report, Silent},
+        saga::{Saga, SagaMove},
+    },
+    store::Sagas,
+};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::PathBuf,
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
     },
 };
-use std::{path::PathBuf, sync::Mutex};
 
 const PLACE: &str = "/opt/remotectl";
 
@@ -44,7 +53,7 @@ fn program(fails: &'static str) -> Program {
             ["agent", "install", "--finish", ..] if fails == "finish" => fail("the first poll"),
             ["agent", "install", "--finish", ..] => (0, "{}".into(), String::new()),
             ["agent", "uninstall", "--purge"] if fails == "uninstall" => fail("uninstalling"),
-            ["agent", "uninstall", "--purge"] => {
+            ["agent", "uninstall", "--purge"] | ["uninstall", "--purge"] => {
                 for path in [PLACE, "/etc/remotectl", "/usr/local/bin/remotectl"] {
                     files.remove(path);
                 }
@@ -67,6 +76,7 @@ fn program(fails: &'static str) -> Program {
 #[derive(Default)]
 struct Register {
     refuses: bool,
+    held: Option<PathBuf>,
     said: Mutex<Vec<String>>,
 }
 
@@ -75,6 +85,11 @@ impl Attest for Register {
         let (key, os) = (&installed.public_key, &facts.os.id);
         self.said.lock().unwrap().push(format!("attest {target} {key} {os}"));
         if self.refuses { Err("the hub has another nonce".into()) } else { Ok(()) }
+    }
+
+    fn executable(&self, arch: &str) -> Result<Option<PathBuf>, String> {
+        self.said.lock().unwrap().push(format!("fetch {arch}"));
+        Ok(self.held.clone())
     }
 
     fn withdraw(&self, _: &Target, installed: &Installed) -> Result<(), String> {
@@ -117,8 +132,14 @@ impl Report for Lines {
 fn deploy_into(fake: &Fake, attest: &Register, report: &dyn Report) -> (Outcome, Vec<String>) {
     let (binary, log) = (Binary::new(), MemoryLog::default());
     let (target, hubs) = (Target::ct(101), ["10.0.0.5:8443".to_owned(), "192.0.2.1:8443".to_owned()]);
-    let deployment =
-        Deployment { command: "c1", target: &target, executable: binary.executable(), hubs: &hubs, join: "rctl1.x" };
+    let deployment = Deployment {
+        command: "c1",
+        target: &target,
+        executable: binary.executable(),
+        hubs: &hubs,
+        join: "rctl1.x",
+        wanted: true,
+    };
     let outcome = deploy(deployment, fake, attest, &log, &Task { report, ..Task::default() });
     (outcome, log.rows())
 }
@@ -134,7 +155,7 @@ fn an_agent_goes_in_and_nothing_but_it_stays() {
     let (outcome, rows) = deploy_into(&fake, &attest, &lines);
     assert_eq!((outcome.ending, outcome.summary.as_str()), (Ending::Succeeded, "systemd, direct"));
     assert_eq!(*attest.said.lock().unwrap(), ["attest ct/101 a2V5 debian"]);
-    assert_eq!(rows.last().unwrap(), "c1 done finish");
+    assert_eq!(rows[rows.len() - 3..], ["c1 done finish", "c1 begin tidy", "c1 end"]);
     assert_eq!(lines.0.lock().unwrap()[0], format!("probe: Debian 12, {}, systemd", std::env::consts::ARCH));
     let mut wanted = Fake::new().files();
     wanted.put(PLACE, b"", 0o755);
@@ -161,7 +182,7 @@ fn every_failure_is_named_and_leaves_the_guest_as_it_was() {
         assert_eq!((outcome.ending, outcome.summary.as_str()), (Ending::Failed, wanted));
         assert!(outcome.help.is_some(), "{fails}");
         assert_eq!(fake.files(), before, "{fails}");
-        assert_eq!(rows.last().unwrap(), "c1 undone preflight");
+        assert_eq!(rows[rows.len() - 2..], ["c1 undone staging", "c1 end"]);
         let withdrawn = attest.said.lock().unwrap().contains(&"withdraw a1".to_owned());
         assert_eq!(withdrawn, fails == "finish", "{fails}");
     }
@@ -212,6 +233,7 @@ fn unfit_guests_are_refused_before_anything_is_done() {
         (state("running", false, Some("backup")), "preflight: ct/101 is locked (backup)", "again"),
         (probe(("ARCH", "riscv64")), "probe: the guest is riscv64, and this remotectl is for", "architecture"),
         (probe(("systemd\nrun.systemd=1", "sleep")), "probe: its process 1 is `sleep`", "ask"),
+        (probe(("os.ID=debian", "kernel=FreeBSD")), "probe: FreeBSD is nothing", "Linux"),
         (probe(("uid=0", "uid=1000")), "probe: programs do not run as root there", "root"),
         (
             probe(("900000", "8193")),
@@ -227,6 +249,22 @@ fn unfit_guests_are_refused_before_anything_is_done() {
         assert!(outcome.help.as_deref().unwrap().contains(help), "{:?}", outcome.help);
         assert_eq!(fake.files(), before);
     }
+}
+
+#[test]
+fn another_architecture_gets_the_hubs_executable() {
+    let held = Binary::new();
+    crate::sys::files::write_atomic(&held.path, b"for another", 0o755).unwrap();
+    let lines = "os.ID=debian\narch=riscv64\nuid=0\npid1=systemd\nrun.systemd=1\nplace=900000 exec /opt\n";
+    let fake = Fake::new().with_probe(lines).with_program(Box::new(|args, input, files| {
+        let all = files.all.values();
+        assert!(all.clone().any(|(content, _)| content.as_deref() == Some(b"for another")));
+        program("")(args, input, files)
+    }));
+    let attest = Register { held: Some(held.path.clone()), ..Register::default() };
+    let outcome = deploy_into(&fake, &attest, &Silent).0;
+    assert!(outcome.succeeded(), "{}", outcome.summary);
+    assert_eq!(attest.said.lock().unwrap()[0], "fetch riscv64");
 }
 
 #[test]
@@ -255,8 +293,14 @@ fn cancelling_takes_back_what_there_is() {
     }));
     let (before, binary, target) = (fake.files(), Binary::new(), Target::ct(101));
     let hubs = ["10.0.0.5:8443".to_owned()];
-    let deployment =
-        Deployment { command: "c", target: &target, executable: binary.executable(), hubs: &hubs, join: "rctl1.x" };
+    let deployment = Deployment {
+        command: "c",
+        target: &target,
+        executable: binary.executable(),
+        hubs: &hubs,
+        join: "rctl1.x",
+        wanted: true,
+    };
     let task = Task { cancel, ..Task::default() };
     let outcome = deploy(deployment, &fake, &Register::default(), &MemoryLog::default(), &task);
     assert_eq!(
@@ -315,4 +359,114 @@ fn one_operation_runs_and_leaves_nothing() {
         (Ending::Unknown, "the operation told no outcome: panicked")
     );
     assert_eq!(fake.files(), before);
+}
+
+/// Kills the process, as it were, at a certain moment: before or after something is done in the guest or put on record.
+struct Deadly<'a> {
+    fake: &'a Fake,
+    log: &'a dyn SagaLog,
+    left: AtomicU32,
+}
+
+impl Deadly<'_> {
+    fn moment(&self) {
+        if self.left.fetch_sub(1, Ordering::Relaxed) == 0 {
+            resume_unwind(Box::new("killed"));
+        }
+    }
+}
+
+impl Transport for Deadly<'_> {
+    fn name(&self) -> &'static str {
+        "deadly"
+    }
+    fn state(&self) -> Result<GuestState, TransportError> {
+        self.fake.state()
+    }
+    fn exec(&self, exec: Exec<'_>) -> Result<Finished, TransportError> {
+        self.moment();
+        let finished = self.fake.exec(exec);
+        self.moment();
+        finished
+    }
+}
+
+impl SagaLog for Deadly<'_> {
+    fn read(&self, command: &str) -> Result<Option<Saga>, SagaLogError> {
+        self.log.read(command)
+    }
+    fn write(&self, command: &str, kept: &serde_json::Value, moves: &[SagaMove]) -> Result<(), SagaLogError> {
+        self.moment();
+        let written = self.log.write(command, kept, moves);
+        self.moment();
+        written
+    }
+}
+
+/// Deploys until that moment; `None` where the process was killed before the end.
+fn until(moment: u32, binary: &Binary, fake: &Fake, log: &dyn SagaLog, wanted: bool) -> Option<Outcome> {
+    let (target, hubs) = (Target::ct(101), ["10.0.0.5:8443".to_owned()]);
+    let deadly = Deadly { fake, log, left: AtomicU32::new(moment) };
+    let executable = binary.executable();
+    let deployment = Deployment { command: "c1", target: &target, executable, hubs: &hubs, join: "rctl1.x", wanted };
+    let act = || deploy(deployment, &deadly, &Register::default(), &deadly, &Task::default());
+    catch_unwind(AssertUnwindSafe(act)).ok()
+}
+
+const NEVER: u32 = u32::MAX;
+
+/// Killed at every moment, and the process that comes after it at every moment as well: either the agent is in, or the
+/// guest is as it was; and the end that is told is that.
+#[test]
+fn whenever_it_is_killed_the_agent_is_in_or_nothing_is() {
+    let binary = Binary::new();
+    let deployed = {
+        let fake = Fake::new().with_program(program(""));
+        assert!(until(NEVER, &binary, &fake, &MemoryLog::default(), true).unwrap().succeeded());
+        fake.files()
+    };
+    for (fails, wanted) in [("", true), ("", false), ("finish", true), ("install", true)] {
+        let mut first = 0;
+        loop {
+            let (mut second, mut alive) = (0, false);
+            loop {
+                let (fake, log) = (Fake::new().with_program(program(fails)), MemoryLog::default());
+                let before = fake.files();
+                alive = alive || until(first, &binary, &fake, &log, true).is_some();
+                let again = if alive { None } else { until(second, &binary, &fake, &log, wanted) };
+                let outcome = until(NEVER, &binary, &fake, &log, wanted).unwrap();
+                let wanted_files = if outcome.succeeded() { &deployed } else { &before };
+                assert_eq!(fake.files(), *wanted_files, "{fails:?} {first} {second}: {}", outcome.summary);
+                assert!(!outcome.summary.contains("left behind:"), "{first} {second}: {}", outcome.summary);
+                assert!(fails.is_empty() || !outcome.succeeded());
+                if alive || again.is_some() {
+                    break;
+                }
+                second += 1;
+            }
+            if alive {
+                assert!(first > 25, "there are that many moments: {first}");
+                break;
+            }
+            first += 1;
+        }
+    }
+}
+
+#[test]
+fn another_process_goes_on_by_the_rows_on_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("sagas.db");
+    let (fake, binary) = (Fake::new().with_program(program("")), Binary::new());
+    let mut kills = 0;
+    // Each process comes a little further than the one before it.
+    let outcome = loop {
+        if let Some(outcome) = until(3 + kills, &binary, &fake, &Sagas::at(&path), true) {
+            break outcome;
+        }
+        kills += 1;
+    };
+    assert!(outcome.succeeded() && kills > 3, "{kills}: {}", outcome.summary);
+    let told_again = until(NEVER, &binary, &Fake::new(), &Sagas::at(&path), true).unwrap();
+    assert_eq!(told_again, outcome);
 }

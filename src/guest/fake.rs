@@ -4,7 +4,7 @@
 use super::{
     once::ONCE,
     probe::LEFT,
-    staging::MAKE,
+    staging::{MAKE, SETTLE},
     transport::{Exec, GuestState, PUSH, Transport, TransportError},
 };
 use crate::{
@@ -108,6 +108,11 @@ impl Fake {
         lock(&self.files).clone()
     }
 
+    /// Puts a file into it.
+    pub fn put(&self, path: &str, content: &[u8], mode: u32) {
+        lock(&self.files).put(path, content, mode);
+    }
+
     /// Every program that was run, in order.
     pub fn calls(&self) -> Vec<Vec<String>> {
         lock(&self.calls).clone()
@@ -192,6 +197,8 @@ pub fn interpret<S: Store>(
             let made = files.make(path);
             made.map_or_else(|why| no(&why), |()| ok(""))
         }
+        // Whatever is started here has ended when it is told that it has.
+        ["sh", "-c", script, "sh"] if *script == SETTLE => ok(""),
         ["sh", "-c", script, "sh", directory] if *script == ONCE => {
             let ended = run(&["agent", "once"], files);
             files.remove(directory);
@@ -206,8 +213,10 @@ pub fn interpret<S: Store>(
             None => no("stat: no such file"),
         },
         ["ls", "-A", directory] => ok(&lines(files.list(directory).iter())),
-        ["rm", "-rf", "--", path] => {
-            files.remove(path);
+        ["rm", "-rf", "--", paths @ ..] => {
+            for path in paths {
+                files.remove(path);
+            }
             ok("")
         }
         [path, rest @ ..] => match files.look(path) {

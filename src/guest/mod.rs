@@ -5,23 +5,34 @@
 //! word of a shell or an escape sequence on a terminal.
 
 pub mod answers;
+pub mod attest;
+pub mod choose;
+pub mod cluster;
+mod config;
 pub mod deploy;
 pub mod fake;
 pub mod local;
+pub mod node;
 pub mod once;
 pub mod pct;
 pub mod probe;
+pub mod qga;
 pub mod remove;
 pub mod saga;
+pub mod ssh;
 pub mod staging;
 pub mod story;
 pub mod transport;
 
+pub use attest::attest;
+pub use cluster::ClusterNode;
 pub use deploy::{Attest, Deployment, deploy};
 pub use local::Local;
 pub use once::once;
 pub use pct::Pct;
 pub use probe::Probe;
+pub use qga::{Qga, Qm};
 pub use remove::remove;
 pub use saga::{MemoryLog, SagaLog};
-pub use transport::{Exec, GuestState, Transport, TransportError};
+pub use ssh::{Login, Ssh};
+pub use transport::{Copying, Exec, GuestState, Transport, TransportError};

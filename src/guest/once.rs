@@ -5,12 +5,13 @@ use super::{
     probe::Probe,
     saga::StepError,
     staging::{Executable, Staged, explained, refused},
-    transport::{Exec, Transport},
+    transport::{Copying, Exec, Transport},
 };
 use crate::{
     model::{Op, Outcome, Target, outcome::Ending},
     sys::{
         process::{Finished, Input, Stream},
+        random,
         task::Task,
         text::one_line,
     },
@@ -41,7 +42,7 @@ pub fn once(transport: &dyn Transport, executable: &Executable, op: &Op, target:
     };
     let done = operate(transport, &staged, op, &name, task);
     // Gone already, as a rule; where the transport broke down this is the second chance.
-    let gone = if done.is_ok() { Ok(()) } else { staged.remove(transport) };
+    let gone = if done.is_ok() { Ok(()) } else { Staged::remove(transport, &[staged.directory()]) };
     match (done, gone) {
         (Ok(outcome), _) => outcome,
         (Err(error), Ok(())) => failed(error),
@@ -57,7 +58,9 @@ fn stage(transport: &dyn Transport, executable: &Executable, target: &str, task:
     let room = probe.room(bytes);
     let room =
         room.map_err(|why| StepError::new(format!("staging: {why}"), format!("free space on {target}, then again")))?;
-    executable.stage(transport, room.path, &task.cancel).map_err(explained)
+    let directory = format!("{}/.remotectl-{}", room.path.trim_end_matches('/'), random::name(16).to_ascii_lowercase());
+    let copying = Copying { cancel: &task.cancel, report: task.report };
+    executable.stage(transport, &directory, &copying).map_err(explained)
 }
 
 fn operate(

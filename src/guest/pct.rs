@@ -4,7 +4,10 @@
 //! Its exit code is the program's, 255 and 2 are also its own, 126 and 127 also lxc-attach's: what stands on standard error
 //! tells them apart, as far as that goes.
 
-use super::transport::{Exec, GuestState, Transport, TransportError};
+use super::{
+    config,
+    transport::{Exec, GuestState, Transport, TransportError},
+};
 use crate::{
     model::target::Vmid,
     sys::{
@@ -94,14 +97,7 @@ impl Transport for Pct {
         });
         let config =
             config.map_err(|_| TransportError::Refused { tool: "pct", said: "config: panicked".to_owned() })??;
-        let status = status?;
-        let value = |key: &str| config.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
-        Ok(GuestState {
-            status: one_line(status.trim().strip_prefix("status: ").unwrap_or_default(), 30),
-            template: value("template") == Some("1"),
-            lock: value("lock").map(|lock| one_line(lock, 30)),
-            macs: macs(&config),
-        })
+        Ok(config::state(&status?, &config))
     }
 
     fn exec(&self, mut exec: Exec<'_>) -> Result<Finished, TransportError> {
@@ -132,13 +128,6 @@ impl Transport for Pct {
 /// (EBUSY): the program was not started and has read nothing, so it may be tried again.
 fn never_attached(finished: &Finished) -> bool {
     !finished.success() && finished.stdout.is_empty() && finished.complaint().contains("Failed to rexec as memfd")
-}
-
-/// The MAC addresses of `net0: name=eth0,hwaddr=…` lines.
-fn macs(config: &str) -> Vec<String> {
-    let nets = config.lines().filter(|line| line.starts_with("net"));
-    let macs = nets.flat_map(|line| line.split([',', ' '])).filter_map(|part| part.strip_prefix("hwaddr="));
-    macs.map(|mac| one_line(mac, 17).to_ascii_lowercase()).collect()
 }
 
 #[cfg(test)]

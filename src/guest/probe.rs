@@ -21,6 +21,9 @@ pub const PLACES: &[&str] = &[
     "/etc/runlevels/default/remotectl-agent",
     "/etc/sv/remotectl-agent",
     "/etc/service/remotectl-agent",
+    "/var/service/remotectl-agent",
+    "/run/remotectl-agent.pid",
+    "/var/log/remotectl-agent.log",
 ];
 
 /// How long the probe may take; a cold disk is slow.
@@ -30,7 +33,7 @@ const LIMIT: usize = 64 << 10;
 
 /// Prints what there is of these places, and which processes run from them.
 pub(super) const LEFT: &str = r#"
-for p in "$@"; do
+for p in "$@" /etc/rc?.d/[SK]??remotectl-agent; do
     if [ -e "$p" ] || [ -L "$p" ]; then printf 'there=%s\n' "$p"; fi
 done
 for e in /proc/[0-9]*/exe; do
@@ -54,6 +57,7 @@ for f in /etc/os-release /usr/lib/os-release; do
     done
     break
 done
+say kernel "$(uname -s)"
 say arch "$(uname -m)"
 say uid "$(id -u)"
 say clock "$(date +%s)"
@@ -92,6 +96,8 @@ say probe.end 1
 pub struct Probe {
     /// From os-release.
     pub os: Os,
+    /// `Linux`, `FreeBSD`, …; empty where it was not told.
+    pub kernel: String,
     /// `x86_64`, `aarch64`, …: the kernel's word.
     pub arch: String,
     /// `systemd`, `openrc`, `runit`, `busybox`, `sysvinit`; empty where it is none of these.
@@ -138,7 +144,18 @@ pub enum PlaceState {
     Denied,
 }
 
-const CANDIDATES: [&str; 8] = ["/opt", "/", "/var/lib", "/var/tmp", "/root", "/tmp", "/run", "/dev/shm"];
+/// Where an executable could be put, as far as there is such a place.
+pub const CANDIDATES: [&str; 8] = ["/opt", "/", "/var/lib", "/var/tmp", "/root", "/tmp", "/run", "/dev/shm"];
+
+/// A name in one of those places.
+pub(super) fn in_place(place: &str, name: &str) -> String {
+    format!("{}/{name}", place.trim_end_matches('/'))
+}
+
+/// A name in each of those places.
+pub(super) fn in_places(name: &str) -> Vec<String> {
+    CANDIDATES.iter().map(|place| in_place(place, name)).collect()
+}
 
 impl Probe {
     /// Probes a guest.
@@ -165,6 +182,7 @@ impl Probe {
             |key: &'static str| lines.iter().filter(move |(name, _)| *name == key).map(|(_, value)| value.trim());
         Self {
             os: Os::new(&word("os.ID"), &word("os.VERSION_ID")),
+            kernel: word("kernel"),
             arch: word("arch"),
             init: init(&word("pid1"), value("pid1.exe"), yes("run.systemd"), yes("run.openrc"), yes("inittab"))
                 .to_owned(),
@@ -180,6 +198,20 @@ impl Probe {
                 .map(|place| (*place).to_owned())
                 .collect(),
             agent: Some(word("agent")).filter(|agent| !agent.is_empty()),
+        }
+    }
+
+    /// Whether an agent could be put into such a system at all. Home Assistant OS replaces itself as a whole.
+    pub fn supported(&self) -> bool {
+        (self.kernel.is_empty() || self.kernel == "Linux") && !matches!(self.os.id.as_str(), "haos" | "hassos")
+    }
+
+    /// What it is, for people.
+    pub fn system(&self) -> String {
+        match self.os.id.as_str() {
+            "haos" | "hassos" => "Home Assistant OS".to_owned(),
+            "" => self.kernel.clone(),
+            _ => self.os.label(),
         }
     }
 
@@ -279,6 +311,30 @@ mod tests {
         assert!(probe.sha256sum && probe.clock.unwrap() > 1_700_000_000 && !probe.pid1.is_empty(), "{probe:?}");
         assert!(probe.places.iter().any(|place| place.path == "/tmp"), "{probe:?}");
         assert!(Probe::of(&Local, &Cancel::new()).unwrap().places.len() <= CANDIDATES.len());
+    }
+
+    #[test]
+    fn systems_are_known_by_their_family_and_some_are_not_for_agents() {
+        let probe = |id: &str, kernel: &str| Probe::parse(&format!("os.ID=\"{id}\"\nkernel={kernel}\n"));
+        for (id, family) in [
+            ("debian", "debian"),
+            ("ubuntu", "debian"),
+            ("alpine", "alpine"),
+            ("rocky", "rhel"),
+            ("almalinux", "rhel"),
+            ("centos", "rhel"),
+            ("fedora", "rhel"),
+            ("opensuse-leap", "suse"),
+            ("arch", "arch"),
+            ("void", "void"),
+        ] {
+            let found = probe(id, "Linux");
+            assert_eq!((found.os.family.as_str(), found.supported()), (family, true), "{id}");
+        }
+        for (id, kernel, system) in [("haos", "Linux", "Home Assistant OS"), ("", "FreeBSD", "FreeBSD")] {
+            let found = probe(id, kernel);
+            assert_eq!((found.supported(), found.system().as_str()), (false, system));
+        }
     }
 
     #[test]

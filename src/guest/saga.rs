@@ -1,67 +1,98 @@
 //! Sagas: steps of do and undo. When a step fails, its own undo and those of all steps before it run in reverse, so that a
-//! failure leaves the guest as it was. Each move is a row, written before it is made, so that after a crash somebody can see
-//! how far it came. The rows live in memory now; the pve-agent's own SQLite takes them over with a later issue.
+//! failure leaves the guest as it was. Each move is a row, on record before it is made: whatever process comes after this
+//! one goes on where it stopped, or takes everything back.
 
 use crate::{
-    model::outcome::{Ending, Report},
-    sys::text::one_line,
+    model::{
+        Outcome,
+        outcome::{Ending, Report, chain},
+        saga::{RowState, Saga, SagaMove},
+    },
+    store::Sagas,
+    sys::{clock, text::one_line},
 };
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::{
+    collections::BTreeMap,
     sync::{Mutex, PoisonError},
     time::Instant,
 };
 
 /// Where the rows go.
 pub trait SagaLog: Send + Sync {
-    /// A step begins: from here on its undo may be needed.
-    fn begin(&self, command: &str, row: &str) -> Result<(), SagaLogError>;
-    /// A step is done.
-    fn done(&self, command: &str, row: &str) -> Result<(), SagaLogError>;
-    /// A step is undone.
-    fn undone(&self, command: &str, row: &str) -> Result<(), SagaLogError>;
+    /// What is on record of a command's saga.
+    fn read(&self, command: &str) -> Result<Option<Saga>, SagaLogError>;
+    /// Puts moves on record, all of them or none, with what the steps need to know of each other.
+    fn write(&self, command: &str, kept: &Value, moves: &[SagaMove]) -> Result<(), SagaLogError>;
 }
 
-/// A row that could not be written: the step is not begun.
+/// Rows that could not be read or written: nothing that depends on them is begun.
 #[derive(Debug, thiserror::Error)]
-#[error("writing down a step: {0}")]
+#[error("the record of a saga: {0}")]
 pub struct SagaLogError(pub String);
 
-/// Rows in memory: `command begin stage`, …
-#[derive(Debug, Default)]
-pub struct MemoryLog(Mutex<Vec<String>>);
-
-impl MemoryLog {
-    /// The rows so far.
-    pub fn rows(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+impl SagaLog for Sagas {
+    fn read(&self, command: &str) -> Result<Option<Saga>, SagaLogError> {
+        Self::read(self, command).map_err(|error| SagaLogError(chain(&error)))
     }
 
-    fn write(&self, command: &str, what: &str, row: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{command} {what} {row}"));
+    fn write(&self, command: &str, kept: &Value, moves: &[SagaMove]) -> Result<(), SagaLogError> {
+        Self::write(self, command, kept, moves, clock::unix_seconds()).map_err(|error| SagaLogError(chain(&error)))
+    }
+}
+
+/// Rows in memory, for where nothing outlives the process.
+#[derive(Debug, Default)]
+pub struct MemoryLog(Mutex<(BTreeMap<String, Saga>, Vec<String>)>);
+
+impl MemoryLog {
+    /// The moves so far: `command begin stage`, …
+    pub fn rows(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
     }
 }
 
 impl SagaLog for MemoryLog {
-    fn begin(&self, command: &str, row: &str) -> Result<(), SagaLogError> {
-        self.write(command, "begin", row);
-        Ok(())
+    fn read(&self, command: &str) -> Result<Option<Saga>, SagaLogError> {
+        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).0.get(command).cloned())
     }
 
-    fn done(&self, command: &str, row: &str) -> Result<(), SagaLogError> {
-        self.write(command, "done", row);
+    fn write(&self, command: &str, kept: &Value, moves: &[SagaMove]) -> Result<(), SagaLogError> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for next in moves {
+            let saga = all.0.entry(command.to_owned()).or_default();
+            saga.make(next).map_err(|error| SagaLogError(error.to_string()))?;
+            saga.kept = kept.clone();
+            let (what, row) = match next {
+                SagaMove::Begin(row) => ("begin", *row),
+                SagaMove::Done(row) => ("done", *row),
+                SagaMove::Undone(row) => ("undone", *row),
+                SagaMove::Break(_) => ("break", ""),
+                SagaMove::End(_) => ("end", ""),
+            };
+            all.1.push(format!("{command} {what} {row}").trim_end().to_owned());
+        }
         Ok(())
     }
+}
 
-    fn undone(&self, command: &str, row: &str) -> Result<(), SagaLogError> {
-        self.write(command, "undone", row);
-        Ok(())
-    }
+/// What a saga works on.
+pub trait Subject {
+    /// What its steps need to know of each other, for a process that comes after this one.
+    fn keep(&self) -> Value;
+    /// Whether anything has been changed that would have to be taken back.
+    fn touched(&self) -> bool;
+    /// Sees to it that nothing which was started before is still under way there: a step that is taken back meanwhile would
+    /// be taken back in part.
+    fn settle(&mut self);
 }
 
 /// Takes a step back; an error says what is in the way.
 pub type Undo<C> = fn(&mut C) -> Result<(), String>;
 
-/// One step. Its undo must hold for a step that failed half-way, and for one that has been undone already.
+/// One step. Its undo must hold for a step that failed half-way, and for one that has been undone already; its act, for one
+/// that was begun before and undone.
 pub struct Step<C> {
     /// Its name: the row's, and the word before the reason when it fails.
     pub name: &'static str,
@@ -72,7 +103,7 @@ pub struct Step<C> {
 }
 
 /// Why a step failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepError {
     /// How the operation ends.
     pub ending: Ending,
@@ -92,21 +123,26 @@ impl StepError {
     pub fn rejected(why: impl Into<String>, help: impl Into<String>) -> Self {
         Self { ending: Ending::Rejected, ..Self::new(why, help) }
     }
+
+    fn of_log(error: &SagaLogError) -> Self {
+        Self::new(error.to_string(), "is the disk of the node full? `remotectl doctor` there looks")
+    }
 }
 
 /// A saga that was taken back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Broken {
     /// At which step.
-    pub step: &'static str,
+    pub step: String,
     /// Why.
     pub error: StepError,
     /// What could not be taken back, and why.
+    #[serde(skip)]
     pub stuck: Vec<String>,
 }
 
 /// What a step took.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Took {
     /// Its name.
     pub step: &'static str,
@@ -114,110 +150,125 @@ pub struct Took {
     pub ms: u64,
 }
 
-/// Runs the steps in order; when one fails, takes back what was begun, in reverse.
-pub fn run<C>(
-    command: &str,
-    log: &dyn SagaLog,
-    steps: &[Step<C>],
-    context: &mut C,
-    report: &dyn Report,
-) -> Result<Vec<Took>, Broken> {
-    let mut took = Vec::new();
-    for (index, step) in steps.iter().enumerate() {
-        let started = Instant::now();
-        let rows = |error: SagaLogError| StepError::new(error.to_string(), "is the disk of the node full?");
-        let begun = log.begin(command, step.name).map_err(rows);
-        let done = begun.and_then(|()| (step.act)(context)).and_then(|line| {
-            log.done(command, step.name).map_err(rows)?;
-            Ok(line)
-        });
-        match done {
-            Ok(line) if line.is_empty() => {}
-            Ok(line) => report.progress(&one_line(&format!("{}: {line}", step.name), 300)),
-            Err(error) => {
-                report.progress(&one_line(&format!("{}: {}; taking it all back", step.name, error.why), 300));
-                let stuck = take_back(command, log, &steps[..=index], context);
-                return Err(Broken { step: step.name, error, stuck });
-            }
-        }
-        took.push(Took { step: step.name, ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX) });
-    }
-    Ok(took)
+/// How one saga is carried out.
+#[derive(Clone, Copy)]
+pub struct Running<'a> {
+    /// The command that it is for: its rows go by it.
+    pub command: &'a str,
+    /// Where its rows are.
+    pub log: &'a dyn SagaLog,
+    /// Where its progress goes.
+    pub report: &'a dyn Report,
+    /// Whether a saga that was interrupted is still wanted; where not, it is taken back.
+    pub wanted: bool,
 }
 
-fn take_back<C>(command: &str, log: &dyn SagaLog, begun: &[Step<C>], context: &mut C) -> Vec<String> {
-    let mut stuck = Vec::new();
-    for step in begun.iter().rev() {
-        let undone = step
-            .undo
-            .map_or(Ok(()), |undo| undo(context))
-            .and_then(|()| log.undone(command, step.name).map_err(|error| error.to_string()));
-        if let Err(why) = undone {
-            stuck.push(one_line(&format!("{}: {why}", step.name), 300));
+impl Running<'_> {
+    /// Runs the steps in order, from where the record ends; when one fails, takes back what was begun, in reverse.
+    pub fn run<C: Subject>(&self, steps: &[Step<C>], context: &mut C) -> Result<Vec<Took>, Broken> {
+        let saga = self.log.read(self.command);
+        let saga =
+            saga.map_err(|error| broken(steps.first().map_or("", |step| step.name), StepError::of_log(&error)))?;
+        let from = match saga {
+            Some(saga) => self.pick_up(&saga, steps, context)?,
+            None => 0,
+        };
+        let mut took = Vec::new();
+        let mut before = None;
+        for (index, step) in steps.iter().enumerate().skip(from) {
+            let started = Instant::now();
+            let mut moves: Vec<SagaMove> = before.map(SagaMove::Done).into_iter().collect();
+            moves.push(SagaMove::Begin(step.name));
+            let begun = self.write(context, &moves).map_err(|error| StepError::of_log(&error));
+            match begun.and_then(|()| (step.act)(context)) {
+                Ok(line) if line.is_empty() => {}
+                Ok(line) => self.report.progress(&one_line(&format!("{}: {line}", step.name), 300)),
+                Err(error) => return Err(self.break_off(broken(step.name, error), &steps[..=index], context)),
+            }
+            before = Some(step.name);
+            took.push(Took { step: step.name, ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX) });
+        }
+        // That the last step is done need not be on record: the end follows, and to do it once more does no harm.
+        Ok(took)
+    }
+
+    /// Puts the end on record. What can't be is no reason to tell another end: the command's own record has it as well.
+    pub fn end<C: Subject>(&self, context: &C, outcome: &Outcome) {
+        if let Err(error) = self.write(context, &[SagaMove::End(outcome.clone())]) {
+            tracing::warn!(command = self.command, %error, "a saga's end is not on record");
         }
     }
-    stuck
+
+    /// Picks up what a former process has left: from which step on to go, unless it is all taken back.
+    fn pick_up<C: Subject>(&self, saga: &Saga, steps: &[Step<C>], context: &mut C) -> Result<usize, Broken> {
+        context.settle();
+        if let Some(why) = &saga.broken {
+            let why = serde_json::from_value(why.clone());
+            let why = why.unwrap_or_else(|_| broken("", StepError::new("it was being taken back", "try again")));
+            self.report.progress(&one_line(&format!("{}: {}; taking the rest back", why.step, why.error.why), 300));
+            return Err(self.take_back(why, saga, steps, context));
+        }
+        let open = steps.iter().position(|step| saga.state(step.name) != Some(RowState::Done));
+        let Some((from, step)) = open.and_then(|from| Some((from, steps.get(from)?))) else { return Ok(steps.len()) };
+        // All but the last is done: to go on is the shorter way, whoever waits.
+        if !self.wanted && from + 1 < steps.len() {
+            let why = StepError::new("the pve-agent was stopped in the middle, and its time is over", "the same again");
+            return Err(self.break_off(broken(step.name, why), &steps[..=from], context));
+        }
+        self.report.progress(&format!("{}: the pve-agent was stopped in the middle; going on", step.name));
+        if saga.state(step.name) == Some(RowState::Begun)
+            && let Err(why) = self.undo(step, context)
+        {
+            let why = StepError::new(format!("interrupted, and not to be begun anew: {why}"), "the same again");
+            return Err(self.break_off(broken(step.name, why), &steps[..=from], context));
+        }
+        Ok(from)
+    }
+
+    fn break_off<C: Subject>(&self, why: Broken, begun: &[Step<C>], context: &mut C) -> Broken {
+        let what = if context.touched() { "; taking it all back" } else { "" };
+        self.report.progress(&one_line(&format!("{}: {}{what}", why.step, why.error.why), 300));
+        // Where this can't be written the undos are tried all the same: a guest counts more than its record.
+        if let Err(error) = self.write(context, &[SagaMove::Break(serde_json::to_value(&why).unwrap_or_default())]) {
+            tracing::warn!(command = self.command, %error, "that a saga is taken back is not on record");
+        }
+        let rows = begun.iter().map(|step| (step.name.to_owned(), RowState::Begun)).collect();
+        self.take_back(why, &Saga { rows, ..Saga::default() }, begun, context)
+    }
+
+    fn take_back<C: Subject>(&self, why: Broken, saga: &Saga, steps: &[Step<C>], context: &mut C) -> Broken {
+        let open = |step: &&Step<C>| matches!(saga.state(step.name), Some(RowState::Begun | RowState::Done));
+        let mut stuck = Vec::new();
+        for step in steps.iter().rev().filter(open) {
+            if let Err(why) = self.undo(step, context) {
+                stuck.push(one_line(&format!("{}: {why}", step.name), 300));
+            }
+        }
+        Broken { stuck, ..why }
+    }
+
+    /// Undoes a step; once more when that fails, after whatever was in the way has come to its end.
+    fn undo<C: Subject>(&self, step: &Step<C>, context: &mut C) -> Result<(), String> {
+        let Some(undo) = step.undo else { return Ok(()) };
+        undo(context).or_else(|_| {
+            context.settle();
+            undo(context)
+        })?;
+        if let Err(error) = self.write(context, &[SagaMove::Undone(step.name)]) {
+            tracing::warn!(command = self.command, step = step.name, %error, "that a step is undone is not on record");
+        }
+        Ok(())
+    }
+
+    fn write<C: Subject>(&self, context: &C, moves: &[SagaMove]) -> Result<(), SagaLogError> {
+        self.log.write(self.command, &context.keep(), moves)
+    }
+}
+
+fn broken(step: &str, error: StepError) -> Broken {
+    Broken { step: step.to_owned(), error, stuck: Vec::new() }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::outcome::Silent;
-
-    fn step(
-        name: &'static str,
-        act: fn(&mut Vec<&'static str>) -> Result<String, StepError>,
-    ) -> Step<Vec<&'static str>> {
-        Step { name, act, undo: Some(|done| if done.pop() == Some("stuck") { Err("held".into()) } else { Ok(()) }) }
-    }
-
-    fn push(what: &'static str, done: &mut Vec<&'static str>) -> String {
-        done.push(what);
-        String::new()
-    }
-
-    fn break_at(what: &'static str, done: &mut Vec<&'static str>) -> Result<String, StepError> {
-        done.push(what);
-        Err(StepError::new("no", "help"))
-    }
-
-    #[test]
-    fn a_failure_takes_back_everything_in_reverse() {
-        let log = MemoryLog::default();
-        let fails = step("two", |done| break_at("half", done));
-        let steps = [step("one", |done| Ok(push("one", done))), fails, step("three", |done| Ok(push("three", done)))];
-        let mut done = Vec::new();
-        let broken = run("c", &log, &steps, &mut done, &Silent).unwrap_err();
-        assert_eq!((broken.step, broken.error.why.as_str(), broken.stuck.len(), done.len()), ("two", "no", 0, 0));
-        assert_eq!(log.rows(), ["c begin one", "c done one", "c begin two", "c undone two", "c undone one"]);
-    }
-
-    #[test]
-    fn what_can_not_be_taken_back_is_named_and_the_rest_goes_on() {
-        let steps = [step("one", |done| Ok(push("one", done))), step("two", |done| break_at("stuck", done))];
-        let mut done = Vec::new();
-        let broken = run("c", &MemoryLog::default(), &steps, &mut done, &Silent).unwrap_err();
-        assert_eq!((broken.stuck, done.len()), (vec!["two: held".to_owned()], 0));
-    }
-
-    struct Full;
-
-    impl SagaLog for Full {
-        fn begin(&self, _: &str, row: &str) -> Result<(), SagaLogError> {
-            if row == "two" { Err(SagaLogError("disk full".into())) } else { Ok(()) }
-        }
-        fn done(&self, _: &str, _: &str) -> Result<(), SagaLogError> {
-            Ok(())
-        }
-        fn undone(&self, _: &str, _: &str) -> Result<(), SagaLogError> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn a_step_without_a_row_does_not_begin() {
-        let steps = [step("one", |done| Ok(push("one", done))), step("two", |_| panic!("begun without a row"))];
-        let broken = run("c", &Full, &steps, &mut Vec::new(), &Silent).unwrap_err();
-        assert_eq!(broken.error.why, "writing down a step: disk full");
-    }
-}
+#[path = "saga_tests.rs"]
+mod tests;

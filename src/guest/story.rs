@@ -1,6 +1,6 @@
 //! The one story that every transport has to live through: fakes, this machine, real containers.
 
-use super::transport::{Exec, Transport, TransportError};
+use super::transport::{Copying, Exec, Transport, TransportError};
 use crate::sys::{cancel::Cancel, files, process::Input, random};
 use std::{path::PathBuf, time::Duration};
 
@@ -62,7 +62,8 @@ impl Story<'_> {
         write(&one, b"#!/bin/sh\n\0\xff one\n")?;
         write(&two, b"two")?;
         let there = format!("{}/a file", self.there);
-        let push = |local: &PathBuf, remote: &str, mode| self.transport.push(local, remote, mode, &cancel);
+        let push =
+            |local: &PathBuf, remote: &str, mode| self.transport.push(local, remote, mode, &Copying::quietly(&cancel));
         push(&one, &there, 0o640).map_err(|error| error.to_string())?;
         sentence(self.run(&["stat", "-c", "%a", &there])?.1 == "640\n", "a pushed file has its mode")?;
         let refused = self.transport.exec(Exec::new([there.as_str()]));

@@ -1,7 +1,10 @@
 //! What reaches into a guest: running a program there, and, built of that, putting a file in and taking one out.
 
 use crate::{
-    model::digest::Digest,
+    model::{
+        digest::Digest,
+        outcome::{Report, Silent},
+    },
     sys::{
         cancel::Cancel,
         files::{self, FileError},
@@ -14,7 +17,9 @@ use std::{fs::File, path::Path, time::Duration};
 /// How long a short command may take.
 pub const SHORT: Duration = Duration::from_secs(30);
 /// How long the transfer of a file may take.
-const TRANSFER: Duration = Duration::from_mins(5);
+pub(super) const TRANSFER: Duration = Duration::from_mins(5);
+/// Where a node's ways to log in to guests are.
+pub const LOGINS: &str = "/etc/remotectl/ssh.toml";
 /// A file that is taken out of a guest at most: 64 MiB.
 const PULL_LIMIT: usize = 64 << 20;
 
@@ -124,6 +129,22 @@ pub struct GuestState {
     pub macs: Vec<String>,
 }
 
+/// What surrounds the copying of a file.
+#[derive(Clone, Copy)]
+pub struct Copying<'a> {
+    /// What ends it early.
+    pub cancel: &'a Cancel,
+    /// Who hears how far it is, where that takes a while.
+    pub report: &'a dyn Report,
+}
+
+impl<'a> Copying<'a> {
+    /// Until that fires, telling nobody.
+    pub fn quietly(cancel: &'a Cancel) -> Self {
+        Self { cancel, report: &Silent }
+    }
+}
+
 /// A way into one guest.
 pub trait Transport: Send + Sync {
     /// `pct`, `local`, …
@@ -137,7 +158,7 @@ pub trait Transport: Send + Sync {
 
     /// Puts a file of this machine to an absolute path in the guest, with this mode: whole, verified and in one step, or not
     /// at all. Streamed over `exec`, which tells what went wrong (pct's own push exits 0 when it fails).
-    fn push(&self, local: &Path, remote: &str, mode: u32, cancel: &Cancel) -> Result<(), TransportError> {
+    fn push(&self, local: &Path, remote: &str, mode: u32, copying: &Copying) -> Result<(), TransportError> {
         let digest = Digest::of(&files::read(local)?);
         let file =
             File::open(local).map_err(|source| FileError { doing: "opening", path: local.to_owned(), source })?;
@@ -145,7 +166,7 @@ pub trait Transport: Send + Sync {
         let exec = Exec::script(PUSH, [remote, mode.as_str(), digest.as_str()])
             .input(Input::File(file))
             .timeout(TRANSFER)
-            .cancel(cancel);
+            .cancel(copying.cancel);
         let finished = self.exec(exec)?;
         if finished.success() {
             return Ok(());
@@ -187,6 +208,31 @@ pub enum TransportError {
     /// The guest can't execute it: no permission, wrong format, a noexec mount.
     #[error("`{0}` can't be executed in the guest")]
     NotExecutable(String),
+    /// A virtual machine's configuration has no guest agent.
+    #[error("the guest agent of {0} is not enabled")]
+    NoGuestAgent(String),
+    /// Its guest agent does not answer.
+    #[error("the guest agent of {0} does not answer")]
+    Silent(String),
+    /// Its guest agent may not do what is needed.
+    #[error("its guest agent does not allow {0}")]
+    Blocked(String),
+    /// Nobody has said yes to its host key.
+    #[error("the host key of {target} is not known: {fingerprint}")]
+    UnknownHostKey {
+        /// `vm/203`.
+        target: String,
+        /// `SHA256:…`
+        fingerprint: String,
+    },
+    /// Its host key is not the one that was said yes to.
+    #[error("the host key of {target} is not the one that is known, it shows {fingerprint}")]
+    OtherHostKey {
+        /// `vm/203`.
+        target: String,
+        /// What it shows: `SHA256:…`
+        fingerprint: String,
+    },
     /// The transport's own complaint.
     #[error("{tool}: {said}")]
     Refused {
@@ -219,6 +265,7 @@ pub enum TransportError {
 impl TransportError {
     /// What to do next about this target.
     pub fn help(&self, target: &str) -> String {
+        let id = target.rsplit('/').next().unwrap_or(target);
         match self {
             Self::NoTool(_) => "this works on a Proxmox VE node; is this one?".to_owned(),
             Self::NoGuest(_) => "`remotectl guests` lists them all, with their nodes".to_owned(),
@@ -226,6 +273,24 @@ impl TransportError {
             Self::Write { why, .. } if is_full(why) => format!("free space on {target}, then again"),
             Self::Write { why, .. } if is_read_only(why) => {
                 format!("{target} has nothing writable there; its file systems are read-only")
+            }
+            Self::NoGuestAgent(_) => format!(
+                "on its node: `qm set {id} --agent 1`; in it: install qemu-guest-agent; then stop and start it; or give its \
+                 node a way to log in: {LOGINS}"
+            ),
+            Self::Silent(_) => {
+                format!("in it: install qemu-guest-agent and start it; or give its node a way to log in: {LOGINS}")
+            }
+            Self::Blocked(name) => format!(
+                "in it: take {name} out of what qemu-ga blocks (/etc/sysconfig/qemu-ga or --block-rpcs), and restart it; or \
+                 give its node a way to log in: {LOGINS}"
+            ),
+            Self::UnknownHostKey { fingerprint, .. } => format!(
+                "compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` in {target}; if it is the same, pin it: \
+                 host_key = \"{fingerprint}\" in {LOGINS}"
+            ),
+            Self::OtherHostKey { .. } => {
+                format!("was {target} made anew, or is it another machine? The known one is in {LOGINS}")
             }
             Self::NotFound(_) | Self::NotExecutable(_) | Self::Write { .. } | Self::Read { .. } => {
                 format!("what {target} is like: `remotectl run guest.status {target}`")

@@ -7,6 +7,7 @@ use crate::{
     sys::{
         cancel::Cancel,
         env,
+        files::FileError,
         process::{Finished, ProcessError, Run, Stream},
     },
 };
@@ -26,6 +27,9 @@ pub enum CommandError {
     /// It could not be run.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// A file of the init system could not be written.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// It ran longer than the task may, and was killed.
     #[error("`{command}` did not end in time and was killed")]
     TimedOut {
@@ -56,7 +60,7 @@ impl CommandError {
         let ending = match self {
             Self::TimedOut { .. } => Ending::TimedOut,
             Self::Cancelled { .. } => Ending::Cancelled,
-            Self::Process(_) | Self::Failed { .. } => Ending::Failed,
+            Self::Process(_) | Self::File(_) | Self::Failed { .. } => Ending::Failed,
         };
         Outcome { ending, ..Outcome::of_error(self) }
     }

@@ -38,14 +38,18 @@ pub fn boot_id(machine: &Machine) -> String {
 /// A machine's operating system, from its os-release; empty where there is none.
 pub fn os_release(machine: &Machine) -> Os {
     let text = ["/etc/os-release", "/usr/lib/os-release"].iter().map(|path| machine.text(path));
-    let text = text.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
-    let version = value(&text, "VERSION_ID").unwrap_or_default();
-    let mut os = Os::new(&value(&text, "ID").unwrap_or_default(), &version);
-    if os.version.is_empty() && value(&text, "BUILD_ID").is_some_and(|build| build == "rolling") {
+    os_of(&text.into_iter().find(|text| !text.is_empty()).unwrap_or_default())
+}
+
+/// The operating system that an os-release tells of.
+pub fn os_of(text: &str) -> Os {
+    let version = value(text, "VERSION_ID").unwrap_or_default();
+    let mut os = Os::new(&value(text, "ID").unwrap_or_default(), &version);
+    if os.version.is_empty() && value(text, "BUILD_ID").is_some_and(|build| build == "rolling") {
         "rolling".clone_into(&mut os.version);
     }
     // A distribution that we have not heard of says whom it is like.
-    let like = value(&text, "ID_LIKE").unwrap_or_default();
+    let like = value(text, "ID_LIKE").unwrap_or_default();
     if os.family.is_empty() || os.family == os.id {
         let family = like.split_whitespace().map(|like| Os::new(like, "").family).find(|family| !family.is_empty());
         os.family = family.unwrap_or(os.family);

@@ -139,6 +139,11 @@ pub fn install(service: &Service) -> Result<Installed, InstallError> {
     here(|installer| installer.install(service))
 }
 
+/// Makes a directory on this machine that is missing, and notes that it is to be taken away again one day.
+pub fn provide(directory: &Path) -> Result<(), InstallError> {
+    here(|installer| installer.provide(directory))
+}
+
 /// Starts a role's service on this machine, or restarts it where it still runs another executable. Its main process.
 pub fn start(role: Role) -> Result<u32, InstallError> {
     here(|installer| installer.start(role))
@@ -193,12 +198,26 @@ impl<'a> Installer<'a> {
         })
     }
 
+    /// Makes a directory that is missing, and those above it, and notes which were.
+    pub fn provide(&self, directory: &Path) -> Result<(), InstallError> {
+        if directory.is_dir() {
+            return Ok(());
+        }
+        let mut changes = Changes::default();
+        changes.directories(&self.root.join(HOME))?;
+        changes.directories(directory)?;
+        self.remember(&mut changes)
+    }
+
     /// Starts the service, or restarts it where it runs another executable than the installed one.
     pub fn start(&self, role: Role) -> Result<u32, InstallError> {
         let (manager, name) = (self.manager()?, role.service());
         let began = clock::unix_millis();
         let before = manager.status(&name).map_err(InstallError::asking(&name))?;
         let before = before.ok_or_else(|| InstallError::NotInstalled(role.as_str()))?;
+        if let (Init::Runit, Some((path, ..))) = (self.init, definition::places(self.init, role)) {
+            files::remove(&definition::down_file(&self.root.join(path)))?;
+        }
         let wanted = fs::canonicalize(self.role_link(role)).ok();
         let current = before.pid.and_then(|pid| fs::read_link(format!("/proc/{pid}/exe")).ok());
         let (running, right) = (before.state == State::Running, current == wanted);
@@ -308,14 +327,32 @@ impl<'a> Installer<'a> {
         definition: &definition::Definition,
         changes: &mut Changes,
     ) -> Result<(), InstallError> {
-        let enabled = self.root.join(&definition.enabled);
-        if enabled.symlink_metadata().is_ok() {
+        if self.is_enabled(manager, name, definition.enabled.as_deref())? {
             return Ok(());
         }
-        // The init system would make this directory as well, but nobody would know that it did.
-        changes.directories(enabled.parent().unwrap_or(&self.root))?;
+        if let Some(enabled) = &definition.enabled {
+            // The init system would make this directory as well, but nobody would know that it did.
+            changes.directories(self.root.join(enabled).parent().unwrap_or(&self.root))?;
+        }
+        if self.init == Init::Runit {
+            changes.file(&definition::down_file(&self.root.join(&definition.path)), b"", 0o644)?;
+        }
         changes.enabling(name.clone());
         manager.act(name, Action::Enable).map_err(InstallError::asking(name))
+    }
+
+    /// Whether a service starts at boot: by the file that shows it, or in its manager's words.
+    fn is_enabled(
+        &self,
+        manager: &dyn ServiceManager,
+        name: &ServiceName,
+        shown: Option<&Path>,
+    ) -> Result<bool, InstallError> {
+        if let Some(path) = shown {
+            return Ok(self.root.join(path).symlink_metadata().is_ok());
+        }
+        let status = manager.status(name).map_err(InstallError::asking(name))?;
+        Ok(status.is_some_and(|service| service.startup.starts_with("enabled")))
     }
 
     /// Adds the directories outside of our own that were made to those that are to be taken away one day.

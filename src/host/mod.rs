@@ -12,7 +12,7 @@ pub mod machine;
 mod proc;
 pub mod services;
 mod system;
-mod text;
+pub mod text;
 pub mod update;
 
 pub use facts::facts;

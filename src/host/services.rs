@@ -7,6 +7,8 @@
 mod change;
 mod name;
 mod openrc;
+mod runit;
+mod scripts;
 mod systemd;
 mod words;
 
@@ -137,7 +139,9 @@ pub fn manager<'a>(machine: &Machine, commands: &'a dyn Commands) -> Result<Box<
     match machine.init() {
         Init::Systemd => Ok(Box::new(systemd::Systemd::new(machine, commands))),
         Init::OpenRc => Ok(Box::new(openrc::OpenRc::new(machine, commands))),
-        other => Err(Unsupported(other)),
+        Init::Sysvinit | Init::Busybox => Ok(Box::new(scripts::Scripts::new(machine, commands))),
+        Init::Runit => Ok(Box::new(runit::Runit::new(machine, commands))),
+        Init::Unknown => Err(Unsupported),
     }
 }
 
@@ -210,6 +214,24 @@ fn unknown(manager: &dyn ServiceManager, name: &ServiceName) -> Result<Outcome, 
 /// Whether the agent of a machine, this process, is part of that service.
 pub fn is_own(machine: &Machine, name: &str) -> bool {
     words::is_in_group(&machine.text("/proc/self/cgroup"), name)
+        || name.starts_with("remotectl-") && runs_below(machine, name)
+}
+
+/// Whether this process is the main process of a service that has no control group, or is below it.
+fn runs_below(machine: &Machine, name: &str) -> bool {
+    let noted = [format!("/run/{name}.pid"), format!("{}/{name}/supervise/pid", runit::DEFINED)];
+    let main = noted.iter().find_map(|file| machine.text(file).trim().parse::<u32>().ok()).filter(|pid| *pid > 1);
+    let mut next = Some("self".to_owned());
+    while let Some(process) = next.filter(|process| process != "0" && process != "1") {
+        let stat = machine.text(&format!("/proc/{process}/stat"));
+        if main.is_some() && stat.split(' ').next().and_then(|pid| pid.parse().ok()) == main {
+            return true;
+        }
+        // The name in parentheses may hold anything; the state and the parent follow it.
+        let behind = stat.rsplit_once(')').map_or("", |(_, behind)| behind);
+        next = behind.split_whitespace().nth(1).map(str::to_owned);
+    }
+    false
 }
 
 /// The services that somebody would ask for: running or started at boot, the init system's own plumbing left out.

@@ -53,6 +53,11 @@ pub enum Work {
         /// What the new agent needs to know of the hub, and the nonce by which its joining counts.
         order: DeployOrder,
     },
+    /// Vouch for the agent in the target again, by the pve-agent; where there is none any more, install it.
+    Attest {
+        /// What the agent needs to know of the hub, and the nonce by which its registration counts.
+        order: DeployOrder,
+    },
     /// Another version of itself in the agent's place. Frozen for ever: an agent of any age can be brought up by it.
     Update {
         /// Which, and how to know it.
@@ -71,6 +76,18 @@ pub struct DeployOrder {
     pub join: String,
     /// The hub's addresses, `host:port`, to try from inside.
     pub addresses: Vec<String>,
+    /// Executables that the hub holds, for targets that can't run the deploying agent's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub builds: Vec<Build>,
+}
+
+/// An executable for one architecture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// What it runs on, as the kernel calls it: `x86_64`, `aarch64`.
+    pub arch: String,
+    /// What it is fetched and known by.
+    pub artifact: Artifact,
 }
 
 /// What an update needs to know.

@@ -1,17 +1,26 @@
 //! The agent's journal: which commands it has accepted, started and finished. Each record is one line, its checksum
 //! before it, fsynced before anything follows from it. What was accepted is run once; what is finished is told until the
 //! hub has acknowledged it.
+//!
+//! A disk may be full, read-only or failing: then nothing that changes something is accepted, and what was accepted
+//! before is never started again. After an error that leaves open what is on the disk, the journal is written anew, from
+//! memory, before anything is accepted.
+
+#[cfg(test)]
+mod crashes;
 
 use super::envelope::Signed;
 use crate::{
     model::{Outcome, digest::Digest},
-    sys::files::{self, FileError},
+    sys::{
+        disk::{Directory, Disk, Log},
+        files::{self, FileError},
+    },
 };
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::{self, Write as _},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -23,12 +32,21 @@ const COMPACT_AT: u64 = 1 << 20;
 /// Why a record could not be made. The command that it was for must not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// The file can't be opened or rewritten.
+    /// The file can't be read.
     #[error(transparent)]
     File(#[from] FileError),
     /// A record could not be made durable.
     #[error("writing the journal {}", path.display())]
     Write {
+        /// The journal.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It can't be read, so that nobody knows what was started.
+    #[error("reading the journal {}", path.display())]
+    Read {
         /// The journal.
         path: PathBuf,
         /// Why.
@@ -58,9 +76,15 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
-    file: File,
+    name: String,
+    disk: Box<dyn Disk>,
+    /// `None` where what is on the disk is uncertain: it has to be written anew.
+    log: Option<Box<dyn Log>>,
     size: u64,
     high_water: u64,
+    /// The mark as the file has it, and as the disk has it for certain.
+    written: u64,
+    kept: u64,
     entries: BTreeMap<u64, Entry>,
 }
 
@@ -74,23 +98,50 @@ enum Record {
     Delivered { seq: u64 },
 }
 
+impl Record {
+    fn seq(&self) -> u64 {
+        match self {
+            Self::HighWater { seq }
+            | Self::Accepted { seq, .. }
+            | Self::Started { seq }
+            | Self::Finished { seq, .. }
+            | Self::Delivered { seq } => *seq,
+        }
+    }
+}
+
 impl Journal {
-    /// Opens it, replays what is whole, and rewrites it without what no longer matters. A torn end was never acknowledged
-    /// to anybody, so it is dropped.
+    /// Opens it, replays what is whole, and rewrites it without what no longer matters. One that can't be rewritten
+    /// (a full disk, a read-only one) is open all the same: it has what it had, and accepts nothing.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
-        let text = if path.exists() { files::read(path)? } else { Vec::new() };
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Self::open_on(Box::new(Directory::new(directory)), path)
+    }
+
+    fn open_on(disk: Box<dyn Disk>, path: &Path) -> Result<Self, JournalError> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let read = |source| JournalError::Read { path: path.to_owned(), source };
+        let content = disk.read(&name).map_err(read)?.unwrap_or_default();
         let mut journal = Self {
             path: path.to_owned(),
-            file: files::open_append(path)?,
+            name,
+            disk,
+            log: None,
             size: 0,
             high_water: 0,
+            written: 0,
+            kept: 0,
             entries: BTreeMap::new(),
         };
-        for line in text.split_inclusive(|byte| *byte == b'\n') {
-            let Some(record) = decode(line) else { break };
+        // A torn end was never acknowledged to anybody. What stands behind a line that does not read counts all the same:
+        // better one that is never run than one that runs twice.
+        for record in content.split_inclusive(|byte| *byte == b'\n').filter_map(decode) {
             journal.apply(record);
         }
-        journal.compact()?;
+        if let Err(error) = journal.rewrite() {
+            let error = crate::model::outcome::chain(&error);
+            tracing::error!(error, "nothing that changes something is accepted until the journal can be written");
+        }
         Ok(journal)
     }
 
@@ -101,17 +152,20 @@ impl Journal {
         let mut high_water = 0;
         // What has no end yet is being written.
         for line in text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")) {
-            match decode(line).ok_or_else(|| JournalError::Foreign(path.to_owned()))? {
-                Record::HighWater { seq } | Record::Accepted { seq, .. } => high_water = seq.max(high_water),
-                Record::Started { .. } | Record::Finished { .. } | Record::Delivered { .. } => {}
-            }
+            let record = decode(line).ok_or_else(|| JournalError::Foreign(path.to_owned()))?;
+            high_water = record.seq().max(high_water);
         }
         Ok(high_water)
     }
 
-    /// Everything up to this sequence number has been accepted.
+    /// Everything up to this sequence number has been accepted or refused.
     pub fn high_water(&self) -> u64 {
         self.high_water
+    }
+
+    /// The high-water mark that no crash can lower: what only reads is accepted without waiting for the disk.
+    pub fn kept(&self) -> u64 {
+        self.kept
     }
 
     /// What is not yet delivered, in order.
@@ -119,49 +173,97 @@ impl Journal {
         &self.entries
     }
 
-    /// Records that a command will be run. Durable when it returns, unless `durable` is false: what only reads may run
-    /// again after a crash.
-    pub fn accept(&mut self, seq: u64, signed: &Signed, durable: bool) -> Result<(), JournalError> {
-        if self.size > LIMIT {
-            return Err(JournalError::Full(self.path.clone()));
+    /// The ids of what is not yet delivered, so many at most.
+    pub fn commands(&self, limit: usize) -> Vec<String> {
+        #[derive(Deserialize)]
+        struct Named {
+            id: String,
         }
-        self.append(&[Record::Accepted { seq, signed: signed.clone() }, Record::Started { seq }], durable)
+        let named = |entry: &Entry| serde_json::from_str::<Named>(&entry.signed.payload).ok().map(|named| named.id);
+        self.entries.values().filter_map(named).take(limit).collect()
     }
 
-    /// Records how a command ended. Durable when it returns.
+    /// Records that a command will be run. Durable when it returns, unless `durable` is false: what only reads may run
+    /// again after a crash, so that it runs on a full disk too.
+    pub fn accept(&mut self, seq: u64, signed: &Signed, durable: bool) -> Result<(), JournalError> {
+        let records = [Record::Accepted { seq, signed: signed.clone() }, Record::Started { seq }];
+        let room = if self.size > LIMIT { Err(JournalError::Full(self.path.clone())) } else { Ok(()) };
+        let written = room.and_then(|()| self.append(&records, durable));
+        if durable {
+            written?;
+        }
+        self.apply_all(records);
+        Ok(())
+    }
+
+    /// Notes how a command ended that was never started, because it can't be recorded. That need not be durable: should
+    /// it be lost, the hub has the command's end or sends it again. It is on record before anything after it is.
+    pub fn refuse(&mut self, seq: u64, signed: &Signed, outcome: &Outcome) {
+        let records =
+            [Record::Accepted { seq, signed: signed.clone() }, Record::Finished { seq, outcome: outcome.clone() }];
+        if self.append(&records, false).is_err() {
+            self.log = None;
+        }
+        self.apply_all(records);
+    }
+
+    /// Records how a command ended. Durable when it returns; where that fails it is known as long as the process lives.
     pub fn finish(&mut self, seq: u64, outcome: &Outcome, durable: bool) -> Result<(), JournalError> {
-        self.append(&[Record::Finished { seq, outcome: outcome.clone() }], durable)
+        let records = [Record::Finished { seq, outcome: outcome.clone() }];
+        let written = self.append(&records, durable);
+        self.apply_all(records);
+        written
     }
 
     /// Records that the hub has the result. Need not be durable: telling twice is harmless.
     pub fn delivered(&mut self, seq: u64) -> Result<(), JournalError> {
-        self.append(&[Record::Delivered { seq }], false)?;
+        let records = [Record::Delivered { seq }];
+        let written = self.append(&records, false);
+        self.apply_all(records);
+        written?;
         if self.size > COMPACT_AT {
-            self.compact()?;
+            self.rewrite()?;
         }
         Ok(())
     }
 
     fn append(&mut self, records: &[Record], durable: bool) -> Result<(), JournalError> {
         let bytes: Vec<u8> = records.iter().flat_map(encode).collect();
-        let written = self.file.write_all(&bytes).and_then(|()| if durable { self.file.sync_data() } else { Ok(()) });
-        if let Err(source) = written {
-            // What may be torn now is cut off, so that a later record does not stand behind it.
-            drop(self.file.set_len(self.size));
-            return Err(JournalError::Write { path: self.path.clone(), source });
+        if self.log.is_none() {
+            self.rewrite()?;
+        }
+        let failed = |source| JournalError::Write { path: self.path.clone(), source };
+        let Some(log) = &mut self.log else { return Err(failed(io::ErrorKind::NotConnected.into())) };
+        if let Err(source) = log.append(&bytes) {
+            // What may be torn now is cut off, so that no later record stands behind it.
+            if log.truncate(self.size).is_err() {
+                self.log = None;
+            }
+            return Err(failed(source));
+        }
+        if durable && let Err(source) = log.sync() {
+            // What was written before may be lost too, and a second sync would say that all is well.
+            self.log = None;
+            return Err(failed(source));
         }
         self.size += bytes.len() as u64;
-        for record in records {
-            self.apply(record.clone());
+        self.written = records.iter().map(Record::seq).fold(self.written, u64::max);
+        if durable {
+            self.kept = self.written;
         }
         Ok(())
     }
 
+    fn apply_all(&mut self, records: impl IntoIterator<Item = Record>) {
+        records.into_iter().for_each(|record| self.apply(record));
+    }
+
     fn apply(&mut self, record: Record) {
+        // Whatever is on record of a command says that it was taken, even where the line that said so is lost.
+        self.high_water = self.high_water.max(record.seq());
         match record {
-            Record::HighWater { seq } => self.high_water = self.high_water.max(seq),
+            Record::HighWater { .. } => {}
             Record::Accepted { seq, signed } => {
-                self.high_water = self.high_water.max(seq);
                 self.entries.insert(seq, Entry { signed, started: false, outcome: None });
             }
             Record::Started { seq } => {
@@ -180,7 +282,8 @@ impl Journal {
         }
     }
 
-    fn compact(&mut self) -> Result<(), JournalError> {
+    /// Writes what still matters into a new file, in the place of the one before.
+    fn rewrite(&mut self) -> Result<(), JournalError> {
         let mut bytes = encode(&Record::HighWater { seq: self.high_water });
         for (seq, entry) in &self.entries {
             bytes.extend(encode(&Record::Accepted { seq: *seq, signed: entry.signed.clone() }));
@@ -191,9 +294,16 @@ impl Journal {
                 bytes.extend(encode(&Record::Finished { seq: *seq, outcome: outcome.clone() }));
             }
         }
-        files::write_atomic(&self.path, &bytes, 0o600)?;
-        self.file = files::open_append(&self.path)?;
+        let failed = |source| JournalError::Write { path: self.path.clone(), source };
+        let beside = format!(".{}.new", self.name);
+        self.disk.create(&beside, &bytes).map_err(failed)?;
+        // From here on nobody knows which of the two has the name, until it is durable.
+        self.log = None;
+        self.disk.rename(&beside, &self.name).map_err(failed)?;
+        self.disk.sync_names().map_err(failed)?;
+        self.log = Some(self.disk.open(&self.name).map_err(failed)?);
         self.size = bytes.len() as u64;
+        (self.written, self.kept) = (self.high_water, self.high_water);
         Ok(())
     }
 }

@@ -104,8 +104,8 @@ pub fn signed_by(token: &str, key: &PublicKey) -> bool {
     parse(token).is_ok_and(|(_, signed, signature)| key.verifies(signed.as_bytes(), signature))
 }
 
-/// Believes a token, or says why not. `since` is the hub's start: nothing from before it counts, because the hub no
-/// longer knows what was used then. Whether `jti` was used before is for the caller to say.
+/// Believes a token, or says why not. `since` is the second of the hub's start: nothing from it or before counts, because the hub
+/// no longer knows what was used then. Whether `jti` was used before is for the caller to say.
 pub fn verify(token: &str, key: &PublicKey, hub: &str, now: i64, since: i64, bound: Bound) -> Result<Claims, JwtError> {
     let (claims, signed, signature) = parse(token)?;
     if !key.verifies(signed.as_bytes(), signature) {
@@ -116,7 +116,7 @@ pub fn verify(token: &str, key: &PublicKey, hub: &str, now: i64, since: i64, bou
         return Err(JwtError::Party);
     }
     let life = claims.exp.checked_sub(claims.iat).ok_or(JwtError::Time)?;
-    if !(1..=JWT_LIFE).contains(&life) || claims.iat > now + SKEW || claims.exp < now || claims.iat < since {
+    if !(1..=JWT_LIFE).contains(&life) || claims.iat > now + SKEW || claims.exp < now || claims.iat <= since {
         return Err(JwtError::Time);
     }
     if claims.method != bound.method || claims.path != bound.path || claims.body != Digest::of(bound.body) {
@@ -160,7 +160,9 @@ mod tests {
         assert_eq!(check(&token, &key, 1000, BOUND).unwrap().generation, 3);
         assert_eq!(check(&token, &key, 1061, BOUND), Err(JwtError::Time));
         assert_eq!(check(&token, &key, 900, BOUND), Err(JwtError::Time));
-        assert_eq!(verify(&token, &key.public(), "hub1", 1000, 1001, BOUND), Err(JwtError::Time));
+        for since in [1000, 1001] {
+            assert_eq!(verify(&token, &key.public(), "hub1", 1000, since, BOUND), Err(JwtError::Time));
+        }
         assert_eq!(verify(&token, &key.public(), "hub2", 1000, 900, BOUND), Err(JwtError::Party));
         for bound in [
             Bound { method: "GET", ..BOUND },

@@ -24,6 +24,8 @@ pub const OUTPUT_CHUNK: usize = 256 << 10;
 pub const OUTPUT_LIMIT: usize = 16 << 20;
 /// The largest executable that an agent fetches: 256 MiB, for what is not stripped.
 pub const ARTIFACT_LIMIT: u64 = 256 << 20;
+/// The most commands that a poll names as under way; an agent that names so many may have more.
+pub const RUNNING_LIMIT: usize = 256;
 /// How long a token may be good for, in seconds.
 pub const JWT_LIFE: i64 = 60;
 /// How long the hub holds a poll that has nothing to tell, in seconds.

@@ -2,7 +2,7 @@
 //! does with a command is its `Worker`'s; that it is done once, and told until acknowledged, is this file's.
 
 use super::{
-    OUTPUT_CHUNK, OUTPUT_LIMIT, POLL_HOLD, PROTOCOL, RESULT_LIMIT,
+    OUTPUT_CHUNK, OUTPUT_LIMIT, POLL_HOLD, PROTOCOL, RESULT_LIMIT, RUNNING_LIMIT,
     envelope::{Command, Party, Signed, Work},
     join::Pointer,
     journal::Journal,
@@ -21,6 +21,7 @@ use crate::{
     sys::{
         cancel::Cancel,
         clock::{self, Clock},
+        crash,
         http::{Endpoint, Http, HttpError, Reply},
         random,
         tls::Trust,
@@ -44,6 +45,8 @@ use std::{
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// The most lines of progress that one command tells.
 const PROGRESS_LIMIT: u64 = 10_000;
+/// The hub believes nothing from the second in which it began.
+const A_SECOND: Duration = Duration::from_secs(1);
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long an update waits for the other commands under way to end.
@@ -103,6 +106,8 @@ pub enum Recovered {
     Ended(Outcome),
     /// It goes on; ask again when the hub has answered a poll.
     Later,
+    /// How far it came is on record with the worker: it is performed again, and goes on from there.
+    Resume,
 }
 
 /// A request that did not do what it should.
@@ -191,7 +196,7 @@ impl Link {
             let mut told = Vec::new();
             // An answer that does not come to its end says nothing more than its status.
             body.take(RESULT_LIMIT as u64).read_to_end(&mut told).ok();
-            if status != 401 || followed || !self.follow_clock(&told) {
+            if status != 401 || followed || !self.another_try(&told) {
                 let why = serde_json::from_slice::<Acknowledged>(&told).map(|told| told.error).unwrap_or_default();
                 return Err(LinkError::Refused { status, why });
             }
@@ -209,7 +214,7 @@ impl Link {
     ) -> Result<A, LinkError> {
         let body = serde_json::to_vec(body).map_err(|error| LinkError::Malformed(error.to_string()))?;
         let mut reply = self.send(http, path, &body, timeout)?;
-        if reply.status == 401 && self.follow_clock(&reply.body) {
+        if reply.status == 401 && self.another_try(&reply.body) {
             reply = self.send(http, path, &body, timeout)?;
         }
         if !reply.success() {
@@ -229,13 +234,19 @@ impl Link {
         format!("Bearer {}", jwt::sign(&self.key, &self.hub, self.generation, self.clock.now(), bound))
     }
 
-    fn follow_clock(&self, body: &[u8]) -> bool {
+    /// Whether a token that was refused for its time is worth another: follows the hub's clock, or lets the second pass in
+    /// which the hub began, of which it believes nothing.
+    fn another_try(&self, body: &[u8]) -> bool {
         let Ok(told) = serde_json::from_slice::<Acknowledged>(body) else { return false };
-        let apart = (told.time - self.clock.now()).abs() > 1;
-        if told.time > 0 && apart {
-            self.clock.follow(told.time);
+        if told.time <= 0 {
+            return false;
         }
-        told.time > 0 && apart
+        if (told.time - self.clock.now()).abs() > 1 {
+            self.clock.follow(told.time);
+        } else {
+            Cancel::new().wait(A_SECOND);
+        }
+        true
     }
 }
 
@@ -253,6 +264,8 @@ pub struct Runtime {
     /// Commands of a former process that go on.
     later: Mutex<Vec<Command>>,
     jobs: Sender<Job>,
+    /// A name of its own for each start: by it the hub sees a clone, and answers a newcomer at once.
+    process: String,
 }
 
 #[expect(clippy::large_enum_variant, reason = "a handful are queued at any time")]
@@ -276,6 +289,7 @@ impl Runtime {
             intake: Mutex::new(true),
             later: Mutex::default(),
             jobs,
+            process: random::id(),
         });
         runtime.settle();
         let (teller, stopping) = (Arc::clone(&runtime), stop.clone());
@@ -289,7 +303,7 @@ impl Runtime {
     }
 
     /// What was accepted before a crash: what only reads runs again, what had ended is told, an update's end is on record,
-    /// the rest is unknown.
+    /// a saga goes on, the rest is unknown.
     fn settle(self: &Arc<Self>) {
         let entries: Vec<_> = self.journal().entries().iter().map(|(seq, entry)| (*seq, entry.clone())).collect();
         for (seq, entry) in entries {
@@ -300,21 +314,27 @@ impl Runtime {
                     self.start(command);
                 }
                 _ if entry.outcome.is_some() => self.queue(Job::Deliver(seq)),
+                // Both are recorded at once, before it is started: a torn record is all that there is of it.
+                Ok(_) if !entry.started => {
+                    let begun = "the agent stopped before this was begun; nothing was done";
+                    self.finish(seq, &Outcome::rejected(begun).with_help("ask again"), true);
+                }
                 Ok(command) => self.recover(command),
                 Err(_) => self.finish(seq, &unknown(), true),
             }
         }
     }
 
-    fn recover(&self, command: Command) {
+    fn recover(self: &Arc<Self>, command: Command) {
         match self.worker.recover(&command) {
+            Recovered::Resume => self.start(command),
             Recovered::Ended(outcome) => self.finish(command.seq, &outcome, true),
             Recovered::Unknown => self.finish(command.seq, &unknown(), true),
             Recovered::Later => self.later.lock().unwrap_or_else(PoisonError::into_inner).push(command),
         }
     }
 
-    fn recover_later(&self) {
+    fn recover_later(self: &Arc<Self>) {
         let later = std::mem::take(&mut *self.later.lock().unwrap_or_else(PoisonError::into_inner));
         for command in later {
             self.recover(command);
@@ -324,11 +344,17 @@ impl Runtime {
     fn poll_until(self: &Arc<Self>, stop: &Cancel) {
         let (mut failures, mut refusals) = (0_u32, 0_u32);
         while !stop.fired() {
+            let (high_water, kept, running) = {
+                let journal = self.journal();
+                (journal.high_water(), journal.kept(), journal.commands(RUNNING_LIMIT))
+            };
             let request = PollRequest {
                 protocol: PROTOCOL,
                 version: self.worker.version(),
-                high_water: self.journal().high_water(),
-                running: self.running().keys().cloned().collect(),
+                high_water,
+                kept,
+                process: self.process.clone(),
+                running,
                 capabilities: self.worker.capabilities(),
                 trial: false,
             };
@@ -344,7 +370,7 @@ impl Runtime {
                     self.recover_later();
                     self.link.clock.follow(reply.time);
                     // In order, and not beyond one that could not be taken: the mark must not pass it.
-                    let taken = reply.commands.iter().all(|signed| self.take(signed));
+                    let taken = reply.commands.iter().all(|signed| self.take(signed, &reply.cancel));
                     reply.cancel.iter().for_each(|id| self.cancel(id));
                     if !taken {
                         refusals += 1;
@@ -369,8 +395,9 @@ impl Runtime {
     }
 
     /// Accepts a command, if it is a new one of this hub for this agent. A forged or foreign one is dropped with a log
-    /// line; one that comes too late is answered as rejected. `false` where it could not be taken now.
-    fn take(self: &Arc<Self>, signed: &Signed) -> bool {
+    /// line; one that comes too late or can't be put on record is answered as rejected. `false` where it could not be taken
+    /// now.
+    fn take(self: &Arc<Self>, signed: &Signed, cancelled: &[String]) -> bool {
         let command = match signed.open(&self.party) {
             Ok(command) => command,
             Err(error) => {
@@ -386,15 +413,24 @@ impl Runtime {
             // The version after this one will be sent it again.
             return false;
         }
+        crash::point("command-came");
         let durable = !only_reads(&command);
-        if let Err(error) = self.journal().accept(command.seq, signed, durable) {
-            // Not accepted: the high-water mark stays, so the hub will send it again.
-            tracing::error!(error = crate::model::outcome::chain(&error), "a command was not accepted");
-            return false;
+        let accepted = self.journal().accept(command.seq, signed, durable);
+        crash::point("accepted");
+        if let Err(error) = accepted {
+            tracing::error!(error = crate::model::outcome::chain(&error), "a command was refused");
+            let why = format!("what is not on record is not started: {}", crate::model::outcome::chain(&error));
+            let refused = Outcome::rejected(why).with_help(format!("make room on {}, and ask again", command.target));
+            self.journal().refuse(command.seq, signed, &refused);
+            self.queue(Job::Deliver(command.seq));
+            return true;
         }
         if command.expires < self.link.clock.now() {
             let late = Outcome::rejected(format!("it was good until {}", clock::rfc3339(command.expires)));
             self.finish(command.seq, &late, true);
+        } else if cancelled.contains(&command.id) {
+            let stopped = Outcome { ending: Ending::Cancelled, ..Outcome::failure("cancelled before it was begun") };
+            self.finish(command.seq, &stopped, true);
         } else {
             self.start(command);
         }
@@ -411,7 +447,9 @@ impl Runtime {
                 offset: AtomicU64::new(0),
                 lines: AtomicU64::new(0),
             };
+            crash::point("started");
             let mut outcome = runtime.worker.perform(&command, &teller, &cancel);
+            crash::point("performed");
             if matches!(command.work, Work::Update { .. }) && outcome.succeeded() {
                 outcome = runtime.replace(&command, &cancel).unwrap_or(outcome);
             }
@@ -456,6 +494,7 @@ impl Runtime {
                 "a result is not on record; it is told all the same"
             );
         }
+        crash::point("finished");
         self.queue(Job::Deliver(seq));
     }
 
@@ -518,7 +557,10 @@ impl Runtime {
         while !stop.fired() {
             match self.link.result(&request) {
                 // A hub that does not know the command will not know it later either.
-                Ok(_) | Err(LinkError::Refused { status: 404 | 409 | 413, .. }) => break,
+                Ok(_) | Err(LinkError::Refused { status: 404 | 409 | 413, .. }) => {
+                    crash::point("told");
+                    break;
+                }
                 Err(error) => {
                     failures += 1;
                     tracing::warn!(
@@ -597,7 +639,7 @@ fn only_reads(command: &Command) -> bool {
     match &command.work {
         Work::Perform { op } | Work::Once { op } => policy::base(op) == Risk::Observe,
         Work::Echo => true,
-        Work::Deploy { .. } | Work::Update { .. } => false,
+        Work::Deploy { .. } | Work::Attest { .. } | Work::Update { .. } => false,
     }
 }
 

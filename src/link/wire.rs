@@ -62,7 +62,7 @@ pub struct JoinRequest {
 /// A pve-agent's word for a key that it has read out of a guest of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attestation {
-    /// The running agent.deploy.
+    /// The running agent.deploy, or attestation.
     pub command: String,
     /// Its nonce.
     pub nonce: String,
@@ -90,7 +90,13 @@ pub struct PollRequest {
     pub version: String,
     /// Everything up to this sequence number is in the journal.
     pub high_water: u64,
-    /// Commands under way.
+    /// The part of that which no crash of the agent's machine lowers; 0 where an agent does not tell.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub kept: u64,
+    /// Which process polls, by a name that it has drawn when it began; empty where an agent does not tell.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub process: String,
+    /// Commands under way, and those whose result the hub has not acknowledged yet.
     #[serde(default)]
     pub running: Vec<String>,
     /// What this agent can do: operations' names.
@@ -104,6 +110,11 @@ pub struct PollRequest {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// The answer to it.

@@ -2,66 +2,107 @@
 //! `both`), the same again elsewhere (`and web-staging too`), taking it back (`undo that`), and pronouns. A pure function
 //! of what was said before and what is said now; whoever keeps the conversation keeps the `Context`.
 
-use super::{Planner, Proposal};
-use crate::model::{Inventory, Op, Policy, Target, plan::Proposed};
+use super::{Known, Planner, Proposal};
+use crate::model::{Inventory, Policy, Target, plan::Proposed};
 
-/// What the sentence before came to.
-#[derive(Debug, Clone, PartialEq)]
+/// The most candidates that an answer can choose: each is planned for by itself.
+const MOST_CHOSEN: usize = 32;
+/// So many targets are named in a summary.
+const MOST_NAMED: usize = 4;
+
+/// What was said before.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Context {
-    /// The sentence whose meaning counts: a question's answer does not replace what was asked for.
-    text: String,
-    last: Last,
+    /// The plan that was made last, with what takes each step back as things were then.
+    planned: Vec<(Proposed, Option<Proposed>)>,
+    /// What somebody still has to say.
+    open: Option<Question>,
 }
 
+/// Which of several was meant.
 #[derive(Debug, Clone, PartialEq)]
-enum Last {
-    /// It became a plan, with what takes each step back as things were.
-    Planned(Vec<(Proposed, Option<Op>)>),
-    /// Somebody has to say which of these.
-    Asked(Vec<Target>),
-    /// Nothing that can be spoken of.
-    Nothing,
+struct Question {
+    about: About,
+    candidates: Vec<Target>,
+}
+
+/// What an answer completes.
+#[derive(Debug, Clone, PartialEq)]
+enum About {
+    /// A sentence.
+    Sentence(String),
+    /// The last plan once more, elsewhere.
+    Again,
 }
 
 /// Reads a sentence in a conversation; gives what it comes to and what to remember.
-pub fn plan(planner: &dyn Planner, before: Option<&Context>, text: &str, inventory: &Inventory) -> (Proposal, Context) {
+pub fn plan(planner: &dyn Planner, before: Option<&Context>, text: &str, known: &Known) -> (Proposal, Context) {
     let words = words(text);
-    let followed = match before.map(|context| &context.last) {
-        Some(Last::Asked(candidates)) => {
-            let asked = before.map_or("", |context| context.text.as_str());
-            answered(planner, asked, &words, candidates, inventory).map(|proposal| (proposal, asked.to_owned()))
+    let mut context = before.cloned().unwrap_or_default();
+    let (proposal, about) = context
+        .answered(planner, &words, known)
+        .or_else(|| context.followed(planner, &words, known))
+        .unwrap_or_else(|| (context.read(planner, text, known), About::Sentence(text.to_owned())));
+    context.open = None;
+    match &proposal {
+        Proposal::Plan { steps, .. } => context.planned = with_undo(steps, known.inventory()),
+        Proposal::Clarify { candidates, .. } if !candidates.is_empty() => {
+            context.open = Some(Question { about, candidates: candidates.clone() });
         }
-        Some(Last::Planned(steps)) if takes_back(&words) => Some((undone(steps), text.to_owned())),
-        Some(Last::Planned(steps)) => {
-            repeated(planner, &words, steps, inventory).map(|proposal| (proposal, text.to_owned()))
-        }
-        Some(Last::Nothing) | None => None,
-    };
-    let (proposal, text) = followed.unwrap_or_else(|| {
-        let about: Vec<Target> = match before.map(|context| &context.last) {
-            Some(Last::Planned(steps)) => steps.last().map(|(step, _)| step.targets.clone()).unwrap_or_default(),
-            _ => Vec::new(),
-        };
-        (planner.plan_about(text, inventory, &about), text.to_owned())
-    });
-    let last = remembered(&proposal, inventory);
-    (proposal, Context { text, last })
+        // What was not understood does not make forgotten what was said before.
+        Proposal::Clarify { .. } | Proposal::Refuse { .. } => {}
+    }
+    (proposal, context)
 }
 
-fn remembered(proposal: &Proposal, inventory: &Inventory) -> Last {
-    match proposal {
-        Proposal::Plan { steps, .. } => {
-            let weighed = |step: &Proposed| (step.clone(), Policy::default().weigh(step.clone(), inventory).undo);
-            Last::Planned(steps.iter().map(weighed).collect())
-        }
-        Proposal::Clarify { candidates, .. } if !candidates.is_empty() => Last::Asked(candidates.clone()),
-        _ => Last::Nothing,
+impl Context {
+    /// The answer to the open question, if it is one.
+    fn answered(&self, planner: &dyn Planner, words: &[String], known: &Known) -> Option<(Proposal, About)> {
+        let Question { about, candidates } = self.open.as_ref()?;
+        let chosen = chosen(words, candidates, known.inventory())?;
+        let proposal = match about {
+            About::Sentence(asked) => completed(planner, asked, &chosen, candidates, known)?,
+            About::Again => again(&self.planned, &chosen, known.inventory()),
+        };
+        Some((proposal, about.clone()))
     }
+
+    /// What is said of the last plan: taking it back, or the same elsewhere.
+    fn followed(&self, planner: &dyn Planner, words: &[String], known: &Known) -> Option<(Proposal, About)> {
+        if self.planned.is_empty() {
+            return None;
+        }
+        let proposal =
+            if takes_back(words) { undone(&self.planned) } else { repeated(planner, words, &self.planned, known)? };
+        Some((proposal, About::Again))
+    }
+
+    /// A sentence of its own. What was spoken of before is what a pronoun means, and where a guest is missing; it takes the
+    /// place of none that the sentence finds by itself.
+    fn read(&self, planner: &dyn Planner, text: &str, known: &Known) -> Proposal {
+        let alone = planner.plan(text, known);
+        let Proposal::Clarify { candidates, .. } = &alone else { return alone };
+        let Some((before, _)) = self.planned.last() else { return alone };
+        match planner.plan_about(text, known, &before.targets) {
+            Proposal::Plan { steps, summary }
+                if candidates.is_empty()
+                    || steps.iter().flat_map(|step| &step.targets).all(|target| candidates.contains(target)) =>
+            {
+                Proposal::Plan { steps, summary }
+            }
+            _ => alone,
+        }
+    }
+}
+
+fn with_undo(steps: &[Proposed], inventory: &Inventory) -> Vec<(Proposed, Option<Proposed>)> {
+    let weighed = |step: &Proposed| (step.clone(), Policy::default().weigh(step.clone(), inventory).reversed());
+    steps.iter().map(weighed).collect()
 }
 
 /// Lower-case words without punctuation and without those that only join.
 fn words(text: &str) -> Vec<String> {
-    let plain = |word: &str| word.trim_matches(|c: char| ",.;!?\"'`".contains(c)).to_lowercase();
+    let plain = |word: &str| word.trim_matches(|c: char| ",.;!?\"'`#".contains(c)).to_lowercase();
     text.split_whitespace().map(plain).filter(|word| !word.is_empty()).collect()
 }
 
@@ -121,6 +162,10 @@ fn chosen(words: &[String], candidates: &[Target], inventory: &Inventory) -> Opt
     if !exact.is_empty() {
         return Some(exact);
     }
+    // The number of one in the list.
+    if let Some(target) = word.parse::<usize>().ok().and_then(|number| candidates.get(number.checked_sub(1)?)) {
+        return Some(vec![target.clone()]);
+    }
     // A word of which one candidate's name or tags have it: `staging`.
     let has = |target: &&Target| {
         let guest = inventory.guest_of(target);
@@ -134,20 +179,23 @@ fn chosen(words: &[String], candidates: &[Target], inventory: &Inventory) -> Opt
 }
 
 /// Plans the earlier sentence again over an inventory that has only the chosen of the candidates, one after the other.
-fn answered(
+fn completed(
     planner: &dyn Planner,
     asked: &str,
-    words: &[String],
+    chosen: &[Target],
     candidates: &[Target],
-    inventory: &Inventory,
+    known: &Known,
 ) -> Option<Proposal> {
-    let chosen = chosen(words, candidates, inventory)?;
+    if chosen.len() > MOST_CHOSEN {
+        let question = format!("Those are {}. Ask for all of them in one sentence: \"… on all …\".", chosen.len());
+        return Some(Proposal::Clarify { question, candidates: candidates.to_vec() });
+    }
     let mut merged: Vec<Proposed> = Vec::new();
     let mut summaries = Vec::new();
-    for target in &chosen {
-        let mut narrowed = inventory.clone();
+    for target in chosen {
+        let mut narrowed = known.inventory().clone();
         narrowed.guests.retain(|guest| guest.target() == *target || !candidates.contains(&guest.target()));
-        match planner.plan(asked, &narrowed) {
+        match planner.plan(asked, &Known::new(narrowed)) {
             Proposal::Plan { steps, summary } if touches(&steps, target, candidates) => {
                 summaries.push(summary);
                 for step in steps {
@@ -195,15 +243,15 @@ fn takes_back(words: &[String]) -> bool {
     WAYS.contains(&said(words).as_str())
 }
 
-fn undone(steps: &[(Proposed, Option<Op>)]) -> Proposal {
+fn undone(steps: &[(Proposed, Option<Proposed>)]) -> Proposal {
     let mut back = Vec::new();
     for (step, undo) in steps.iter().rev() {
         match undo {
-            Some(op) => back.push(Proposed { op: op.clone(), targets: step.targets.clone() }),
+            Some(undo) => back.push(undo.clone()),
             None => {
                 return Proposal::Clarify {
                     question: format!("Nothing takes {} back. What is to be done instead?", step.op.name()),
-                    candidates: step.targets.clone(),
+                    candidates: Vec::new(),
                 };
             }
         }
@@ -216,8 +264,8 @@ fn undone(steps: &[(Proposed, Option<Op>)]) -> Proposal {
 fn repeated(
     planner: &dyn Planner,
     words: &[String],
-    steps: &[(Proposed, Option<Op>)],
-    inventory: &Inventory,
+    steps: &[(Proposed, Option<Proposed>)],
+    known: &Known,
 ) -> Option<Proposal> {
     const BEFORE: &[&[&str]] = &[
         &["and", "also", "on"],
@@ -246,8 +294,9 @@ fn repeated(
     if start == 0 && end == words.len() {
         return None;
     }
+    let inventory = known.inventory();
     let named = said(&words[start..end]);
-    let targets = match planner.plan(&format!("status of {named}"), inventory) {
+    let targets = match planner.plan(&format!("status of {named}"), known) {
         Proposal::Plan { steps: found, .. } if found.len() == 1 => found.into_iter().next()?.targets,
         Proposal::Clarify { question, candidates } if !candidates.is_empty() => {
             return Some(Proposal::Clarify { question, candidates });
@@ -257,21 +306,41 @@ fn repeated(
     if targets == [Target::cluster()] {
         return None;
     }
+    Some(again(steps, &targets, inventory))
+}
+
+/// The earlier steps on other targets.
+fn again(steps: &[(Proposed, Option<Proposed>)], targets: &[Target], inventory: &Inventory) -> Proposal {
     let mut again = Vec::new();
     for (step, _) in steps {
-        let lacking = targets.iter().find(|target| {
-            let guest = inventory.guest_of(target);
-            let service = step.op.service().zip(guest);
-            service.is_some_and(|(service, guest)| !guest.services.iter().any(|known| known == service))
-        });
-        if let Some(target) = lacking {
-            let question = format!("{} has no {}. Which service there?", inventory.name_of(target), step.op.service()?);
-            return Some(Proposal::Clarify { question, candidates: vec![target.clone()] });
+        // A guest that has told of no services may have it.
+        let lacks = |target: &&Target, service: &str| {
+            inventory
+                .guest_of(target)
+                .is_some_and(|guest| !guest.services.is_empty() && !guest.services.iter().any(|known| known == service))
+        };
+        let lacking = step
+            .op
+            .service()
+            .and_then(|service| Some((service, targets.iter().find(|target| lacks(target, service))?)));
+        if let Some((service, target)) = lacking {
+            let question = format!("{} has no {service}. What is to be done there instead?", inventory.name_of(target));
+            return Proposal::Clarify { question, candidates: Vec::new() };
         }
-        again.push(Proposed { op: step.op.clone(), targets: targets.clone() });
+        again.push(Proposed { op: step.op.clone(), targets: targets.to_vec() });
     }
+    let names: Vec<String> = targets.iter().take(MOST_NAMED).map(|target| called(target, inventory)).collect();
+    let more = targets.len().checked_sub(names.len()).filter(|more| *more > 0);
+    let more = more.map(|more| format!(" and {more} more")).unwrap_or_default();
     let ops: Vec<&str> = again.iter().map(|step| step.op.name()).collect();
-    Some(Proposal::Plan { summary: format!("{} on {named}", ops.join(", then ")), steps: again })
+    Proposal::Plan { summary: format!("{} on {}{more}", ops.join(", then "), names.join(", ")), steps: again }
+}
+
+fn called(target: &Target, inventory: &Inventory) -> String {
+    match inventory.name_of(target) {
+        "" => target.to_string(),
+        name => name.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -279,17 +348,17 @@ mod tests {
     use super::*;
     use crate::llm::grammar::Grammar;
 
-    fn homelab() -> Inventory {
-        serde_json::from_str(include_str!("../../tests/fixtures/homelab.json")).unwrap()
+    fn homelab() -> Known {
+        Known::new(serde_json::from_str(include_str!("../../tests/fixtures/homelab.json")).unwrap())
     }
 
     /// What the last of some sentences comes to.
     fn talk(sentences: &[&str]) -> String {
-        let inventory = homelab();
+        let known = homelab();
         let mut context = None;
         let mut told = String::new();
         for text in sentences {
-            let (proposal, next) = plan(&Grammar, context.as_ref(), text, &inventory);
+            let (proposal, next) = plan(&Grammar, context.as_ref(), text, &known);
             told = match &proposal {
                 Proposal::Plan { steps, .. } => {
                     let one = |step: &Proposed| {
@@ -315,6 +384,8 @@ mod tests {
             ("web-staging", "service.restart ct/119"),
             ("the staging one please", "service.restart ct/119"),
             ("both", "service.restart ct/118 ct/119"),
+            ("2", "service.restart ct/119"),
+            ("#1", "service.restart ct/118"),
             ("the third one", "ask"),
         ] {
             let got = talk(&["restart nginx", answer]);
@@ -329,6 +400,23 @@ mod tests {
         assert_eq!(talk(&["restart nginx on web-server", "same for blog"]), "ask");
         assert_eq!(talk(&["start wiki", "undo that"]), "guest.shutdown ct/121");
         assert_eq!(talk(&["reboot blog", "undo that"]), "ask");
+        assert_eq!(talk(&["restart nginx on web-server", "and the staging one too"]), "service.restart ct/119");
+        assert_eq!(talk(&["reboot blog", "and dns too", "the second one"]), "guest.reboot ct/102");
+    }
+
+    #[test]
+    fn what_was_spoken_of_takes_the_place_of_nothing_that_was_said() {
+        assert_eq!(talk(&["start wiki", "restart postgres"]), "service.restart ct/130");
+        assert_eq!(talk(&["start wiki", "restart nginx"]), "ask");
+        assert_eq!(talk(&["is web-staging running?", "restart nginx"]), "service.restart ct/119");
+        assert_eq!(talk(&["start wiki", "restart nginx", "the first one"]), "service.restart ct/118");
+    }
+
+    #[test]
+    fn what_was_not_understood_makes_nothing_forgotten() {
+        assert_eq!(talk(&["reboot blog", "undo that", "show its logs"]), "logs.query ct/120");
+        assert_eq!(talk(&["reboot blog", "frobnicate the flux", "and wiki too"]), "guest.reboot ct/121");
+        assert_eq!(talk(&["restart nginx", "frobnicate", "the second one"]), "ask");
     }
 
     #[test]

@@ -3,8 +3,12 @@
 
 pub mod conversation;
 pub mod grammar;
+mod known;
+mod spelling;
 
-use crate::model::{Inventory, Target, plan::Proposed};
+pub use known::Known;
+
+use crate::model::{Target, plan::Proposed};
 
 /// What a planner makes of a sentence.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,10 +40,10 @@ pub trait Planner: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Reads one sentence over an inventory. Never fails: what it does not understand it asks about or refuses.
-    fn plan(&self, text: &str, inventory: &Inventory) -> Proposal;
+    fn plan(&self, text: &str, known: &Known) -> Proposal {
+        self.plan_about(text, known, &[])
+    }
 
     /// The same, where the sentence before was about these targets, so that a pronoun may mean them.
-    fn plan_about(&self, text: &str, inventory: &Inventory, _about: &[Target]) -> Proposal {
-        self.plan(text, inventory)
-    }
+    fn plan_about(&self, text: &str, known: &Known, about: &[Target]) -> Proposal;
 }

@@ -2,6 +2,7 @@
 //! (`plan --inventory FILE`), of the pve-agent's reports and of the hub's API alike.
 
 use super::{
+    hold::HoldKind,
     target::{Target, Vmid, What},
     values::GuestKind,
 };
@@ -123,6 +124,29 @@ pub struct Guest {
     /// The lock that Proxmox holds on it (`backup`, `migrate`, …).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<String>,
+    /// What the HA manager makes of it (`started`, `stopped`, `error`, …), where it is under HA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ha: Option<String>,
+    /// Which guest it is, beside its vmid; `None` until its configuration has been read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incarnation: Option<Incarnation>,
+}
+
+/// What the hypervisor knows of one incarnation of a guest: a vmid is given to another guest once it is free. A clone
+/// differs in all of it; a guest that was destroyed and made anew too. Going back to a snapshot or restoring a backup over
+/// the guest leaves it as it is but for the generation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Incarnation {
+    /// A virtual machine's SMBIOS UUID, in lower case; empty where it has none, and for containers.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub smbios: String,
+    /// A virtual machine's generation id, in lower case: another one after each rollback and restore; empty where it has none,
+    /// and for containers.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub generation: String,
+    /// The hardware addresses of its network cards, in lower case as agents tell them, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub macs: Vec<String>,
 }
 
 /// An operating system, in os-release's words.
@@ -144,7 +168,7 @@ pub struct Os {
 pub struct AgentInfo {
     /// Its remotectl version.
     pub version: String,
-    /// `online` or `offline`.
+    /// `online`, `offline`, `locked` or `quarantined`.
     pub status: String,
 }
 
@@ -152,6 +176,11 @@ impl AgentInfo {
     /// Whether it polled lately.
     pub fn online(&self) -> bool {
         self.status == "online"
+    }
+
+    /// What keeps the hub from listening to it, where something does.
+    pub fn held(&self) -> Option<HoldKind> {
+        HoldKind::parse(&self.status)
     }
 }
 
@@ -194,9 +223,10 @@ impl Guest {
 }
 
 impl Inventory {
-    /// The guest with that vmid.
+    /// The guest with that vmid. Inventories are mostly sorted by it, which makes a look-up in ten thousand a short one.
     pub fn guest(&self, vmid: Vmid) -> Option<&Guest> {
-        self.guests.iter().find(|guest| guest.vmid == vmid)
+        let sorted = self.guests.binary_search_by_key(&vmid, |guest| guest.vmid);
+        sorted.ok().map(|at| &self.guests[at]).or_else(|| self.guests.iter().find(|guest| guest.vmid == vmid))
     }
 
     /// The node of that name.

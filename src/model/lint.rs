@@ -47,6 +47,8 @@ pub enum Kind {
     NoPveAgent,
     /// There is no agent that could be updated.
     NoAgent,
+    /// Its agent is locked or quarantined.
+    AgentHeld,
     /// The hub holds no executable that would do.
     NoArtifact,
     /// Nothing would be changed: it is as wanted.
@@ -87,7 +89,18 @@ type Check = fn(&Step, &Target, &Inventory) -> Option<Said>;
 /// Severity, kind, message and help of a finding, before it knows its step.
 type Said = (Severity, Kind, String, Option<String>);
 
-const CHECKS: &[Check] = &[known, right_kind, no_template, runs_now, unlocked, updatable, reachable, service_known];
+const CHECKS: &[Check] = &[
+    known,
+    right_kind,
+    no_template,
+    runs_now,
+    unlocked,
+    listened_to,
+    updatable,
+    reachable,
+    not_there_yet,
+    service_known,
+];
 
 fn lint_step(index: usize, step: &Step, inventory: &Inventory) -> Vec<Finding> {
     if step.targets.is_empty() {
@@ -152,6 +165,8 @@ fn no_template(step: &Step, target: &Target, inventory: &Inventory) -> Option<Sa
             | Op::GuestStatus {}
             | Op::GuestList {}
             | Op::GuestBackup { .. }
+            | Op::GuestBackups {}
+            | Op::GuestRestore { newid: Some(_), .. }
     );
     (guest.template && !allowed).then(|| {
         (
@@ -187,6 +202,17 @@ fn unlocked(step: &Step, target: &Target, inventory: &Inventory) -> Option<Said>
     })
 }
 
+fn listened_to(step: &Step, target: &Target, inventory: &Inventory) -> Option<Said> {
+    let agent = match &target.what {
+        What::Guest(..) => inventory.guest_of(target)?.agent.as_ref()?,
+        What::Node(name) => inventory.node(name)?.pve_agent.as_ref()?,
+        What::Cluster | What::Host(_) => return None,
+    };
+    let held = agent.held().filter(|held| held.keeps(&step.op))?;
+    let message = format!("the agent of {target} is {}", held.as_str());
+    Some((Severity::Error, Kind::AgentHeld, message, Some(held.help(target))))
+}
+
 /// Several targets are not kept from their update by one that has no agent: that one is refused when its turn comes.
 fn updatable(step: &Step, target: &Target, inventory: &Inventory) -> Option<Said> {
     let (agent, label) = match &target.what {
@@ -216,6 +242,9 @@ fn reachable(step: &Step, target: &Target, inventory: &Inventory) -> Option<Said
     if matches!(step.op, Op::AgentUpdate { .. }) {
         return None;
     }
+    if let (What::Node(name), Op::AgentDeploy {} | Op::AgentRemove {}) = (&target.what, &step.op) {
+        return reached_from_beside(step, name, inventory);
+    }
     let has_agent = |guest: &Guest| guest.agent.as_ref().is_some_and(super::inventory::AgentInfo::online);
     if runs(&step.op) == Runs::Hub || (!wants_pve && inventory.guest_of(target).is_some_and(has_agent)) {
         return None;
@@ -232,9 +261,14 @@ fn reachable(step: &Step, target: &Target, inventory: &Inventory) -> Option<Said
         return Some((Severity::Error, Kind::NoPveAgent, format!("no pve-agent answers on {node_name}"), help));
     }
     let guest = inventory.guest_of(target).filter(|_| through_transport)?;
-    if guest.kind == super::values::GuestKind::Vm {
-        let message = format!("{} has no agent, and virtual machines are not reached without one yet", guest.label());
-        return Some((Severity::Error, Kind::Unreachable, message, None));
+    if guest.kind == super::values::GuestKind::Vm && guest.guest_agent == Some(false) {
+        // Its node may have a way to log in, which is not known here.
+        let message = format!("{} has no agent, and no guest agent that answers", guest.label());
+        let help = format!(
+            "`qm set {} --agent 1` on {node_name} and qemu-guest-agent in it, or a way to log in: /etc/remotectl/ssh.toml",
+            guest.vmid
+        );
+        return Some((Severity::Warning, Kind::Unreachable, message, Some(help)));
     }
     let help = Some(format!("`remotectl deploy {target}` installs the agent"));
     (!wants_pve).then(|| {
@@ -245,6 +279,36 @@ fn reachable(step: &Step, target: &Target, inventory: &Inventory) -> Option<Said
             help,
         )
     })
+}
+
+/// A pve-agent is put onto a node, and taken off it, by one on another node of the cluster.
+fn reached_from_beside(step: &Step, name: &str, inventory: &Inventory) -> Option<Said> {
+    let node = inventory.node(name)?;
+    let severity = if step.targets.len() == 1 { Severity::Error } else { Severity::Warning };
+    if node.status == "offline" {
+        let help = Some("`remotectl nodes` shows which are online".to_owned());
+        return Some((severity, Kind::NotRunning, format!("node/{name} is offline"), help));
+    }
+    let answers =
+        |node: &super::inventory::Node| node.pve_agent.as_ref().is_some_and(super::inventory::AgentInfo::online);
+    if inventory.nodes.iter().any(|other| other.name != name && answers(other)) {
+        return None;
+    }
+    let help = Some(format!("on {name}: `remotectl pve-agent install --join STRING`"));
+    Some((severity, Kind::NoPveAgent, format!("no pve-agent answers on a node beside {name}"), help))
+}
+
+/// One that is there and answers is left alone.
+fn not_there_yet(step: &Step, target: &Target, inventory: &Inventory) -> Option<Said> {
+    let (agent, label) = match &target.what {
+        _ if !matches!(step.op, Op::AgentDeploy {}) => return None,
+        What::Guest(..) => inventory.guest_of(target).map(|guest| (guest.agent.as_ref(), guest.label()))?,
+        What::Node(name) => (inventory.node(name)?.pve_agent.as_ref(), target.to_string()),
+        What::Cluster | What::Host(_) => return None,
+    };
+    let version = &agent.filter(|agent| agent.online())?.version;
+    let message = format!("{label} has an agent already ({version})");
+    Some((Severity::Note, Kind::UpToDate, message, Some(format!("`remotectl update {target}` brings another version"))))
 }
 
 fn service_known(step: &Step, target: &Target, inventory: &Inventory) -> Option<Said> {

@@ -208,6 +208,39 @@ pub struct AgentRow {
     /// Seconds since it was last heard of.
     #[serde(default)]
     pub last_seen: Option<u64>,
+    /// Why it is locked or quarantined.
+    #[serde(default)]
+    pub why: Option<String>,
+    /// The command that would mend that.
+    #[serde(default)]
+    pub help: Option<String>,
+}
+
+/// `POST /api/v1/agents/{lock,unlock,quarantine,evict}`: about the agent of one target; answered with its `AgentRow`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HoldRequest {
+    /// What it looks after.
+    pub target: Target,
+    /// For people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// The target again, typed; evicting needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typed: Option<String>,
+}
+
+/// `POST /api/v1/plans/{id}/settle`: an operator has looked, and says how what is unknown ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SettleRequest {
+    /// Whether it was done.
+    pub done: bool,
+    /// How they know.
+    pub reason: String,
+    /// On which target; on all where none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
 }
 
 /// `POST /api/v1/join-tokens`.

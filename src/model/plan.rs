@@ -29,6 +29,16 @@ pub struct Step {
     pub reason: String,
     /// What would reverse it, where something does.
     pub undo: Option<Op>,
+    /// On what that would have to be done; empty where it is on the step's own targets.
+    pub undo_targets: Vec<Target>,
+}
+
+impl Step {
+    /// The step that would reverse this one.
+    pub fn reversed(&self) -> Option<Proposed> {
+        let targets = if self.undo_targets.is_empty() { &self.targets } else { &self.undo_targets };
+        self.undo.clone().map(|op| Proposed { op, targets: targets.clone() })
+    }
 }
 
 /// Everything that an approval covers. Its serialised bytes are what the digest is taken of.
@@ -108,12 +118,15 @@ struct WireStep {
     risk: Risk,
     reason: String,
     undo: Option<Op>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    undo_targets: Vec<Target>,
 }
 
 impl From<Step> for WireStep {
     fn from(step: Step) -> Self {
         let (op, args) = (step.op.name().to_owned(), step.op.args());
-        Self { op, targets: step.targets, args, risk: step.risk, reason: step.reason, undo: step.undo }
+        let Step { targets, risk, reason, undo, undo_targets, .. } = step;
+        Self { op, targets, args, risk, reason, undo, undo_targets }
     }
 }
 
@@ -121,7 +134,8 @@ impl TryFrom<WireStep> for Step {
     type Error = super::op::OpError;
     fn try_from(wire: WireStep) -> Result<Self, Self::Error> {
         let op = Op::from_parts(&wire.op, wire.args)?;
-        Ok(Self { op, targets: wire.targets, risk: wire.risk, reason: wire.reason, undo: wire.undo })
+        let WireStep { targets, risk, reason, undo, undo_targets, .. } = wire;
+        Ok(Self { op, targets, risk, reason, undo, undo_targets })
     }
 }
 
@@ -143,6 +157,7 @@ mod tests {
                 risk: Risk::High,
                 reason: "medium, +1 production".into(),
                 undo: None,
+                undo_targets: Vec::new(),
             }],
             created: 1_795_336_719,
         }

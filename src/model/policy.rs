@@ -8,7 +8,7 @@ use super::{
     plan::{Proposed, Step},
     risk::Risk,
     shell,
-    target::Target,
+    target::{Target, Vmid},
 };
 use serde::{Deserialize, Serialize};
 
@@ -35,8 +35,11 @@ impl Policy {
         targets.sort();
         targets.dedup();
         let (risk, reason) = self.risk(&op, &targets, inventory);
-        let undo = undo(&op, &targets, inventory);
-        Step { op, targets, risk, reason, undo }
+        let (undo, undo_targets) = match elsewhere(&op, &targets, inventory) {
+            Some((undo, there)) => (Some(undo), there),
+            None => (undo(&op, &targets, inventory), Vec::new()),
+        };
+        Step { op, targets, risk, reason, undo, undo_targets }
     }
 
     fn risk(&self, op: &Op, targets: &[Target], inventory: &Inventory) -> (Risk, String) {
@@ -127,6 +130,27 @@ fn undo(op: &Op, targets: &[Target], inventory: &Inventory) -> Option<Op> {
     }
 }
 
+/// What would put things back on others than the step's own targets: a copy whose vmid is given, the guests of a drained node.
+fn elsewhere(op: &Op, targets: &[Target], inventory: &Inventory) -> Option<(Op, Vec<Target>)> {
+    let [target] = targets else { return None };
+    let new = |newid: u64| {
+        let vmid = Vmid::try_from(newid).ok().filter(|vmid| inventory.guest(*vmid).is_none())?;
+        let kind = inventory.guest_of(target)?.kind;
+        Some((Op::GuestDestroy {}, vec![Target::guest(kind, vmid)]))
+    };
+    match op {
+        Op::GuestClone { newid: Some(newid), .. } | Op::GuestRestore { newid: Some(newid), .. } => new(*newid),
+        Op::NodeDrain { .. } => {
+            let node = target.node_name()?;
+            let guests = inventory.guests.iter().filter(|guest| guest.node == node && !guest.template);
+            let mut there: Vec<Target> = guests.map(super::inventory::Guest::target).collect();
+            there.sort();
+            (!there.is_empty()).then(|| (Op::GuestMigrate { node: node.to_owned() }, there))
+        }
+        _ => None,
+    }
+}
+
 /// The version that the agents of all these targets run; `None` where they differ, or one is not known.
 fn version_of_all<'a>(targets: &[Target], inventory: &'a Inventory) -> Option<&'a str> {
     let mut versions = targets.iter().map(|target| {
@@ -186,6 +210,20 @@ mod tests {
         for unknown in [changes(Some(16), "64G", None), changes(None, "64G", Some(true))] {
             assert_eq!(weigh(unknown, &[Target::ct(118)]).undo, None);
         }
+        let drained = weigh(Op::NodeDrain { to: None }, &[Target::node("pve3")]);
+        assert_eq!(drained.undo, Some(Op::GuestMigrate { node: "pve3".into() }));
+        let homelab = homelab();
+        let all = drained.undo_targets.iter().map(|target| homelab.guest_of(target).unwrap());
+        assert!(
+            !drained.undo_targets.is_empty() && all.into_iter().all(|guest| guest.node == "pve3" && !guest.template)
+        );
+        let clone = |newid| weigh(Op::GuestClone { name: "n".into(), newid, node: None }, &[Target::vm(203)]);
+        assert_eq!(clone(Some(500)).reversed().unwrap().targets, [Target::vm(500)]);
+        assert_eq!(
+            (clone(None).undo, clone(Some(118)).undo),
+            (None, None),
+            "nobody knows the vmid, or somebody has it"
+        );
         let there = Op::GuestMigrate { node: "pve3".into() };
         assert_eq!(weigh(there, &[Target::vm(203)]).undo, Some(Op::GuestMigrate { node: "pve2".into() }));
     }

@@ -265,9 +265,14 @@ fn agent_is(agent: Option<&AgentInfo>, pattern: &Pattern) -> bool {
         (Some(_), "none") => false,
         (Some(_), "any") => true,
         (Some(agent), "online") => agent.online(),
-        (Some(agent), "offline") => !agent.online(),
+        (Some(agent), word @ ("offline" | "locked" | "quarantined")) => agent.status == word,
         (Some(agent), _) => pattern.matches(&agent.version),
     }
+}
+
+/// Whether a value fits a glob: `*` any run of characters, `?` one byte, letters' case aside.
+pub fn fits(pattern: &str, value: &str) -> bool {
+    glob(pattern.as_bytes(), value.as_bytes())
 }
 
 /// `*` any run of bytes, `?` one byte; case aside. Linear in the value for each `*`.

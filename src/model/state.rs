@@ -39,8 +39,10 @@ pub enum CommandEvent {
     CancelledUnsent,
     /// Its validity is over.
     ValidityOver,
-    /// The agent is gone for good (evicted, or its journal lost).
+    /// The agent is gone for good (evicted, or its journal lost), or does not know of it any more.
     AgentLost,
+    /// An operator has looked, and says how it ended.
+    Settled(Ending),
 }
 
 /// A move that the machine does not have.
@@ -65,7 +67,8 @@ impl CommandState {
         match (self, event) {
             (Self::Queued | Self::Accepted, E::Accepted) => Ok(Self::Accepted),
             // A result may overtake the poll that would have told of the acceptance, and tells the truth about the unknown.
-            (Self::Queued | Self::Accepted | Self::Unknown, E::Finished(ending)) => Ok(ending.into()),
+            (Self::Queued | Self::Accepted | Self::Unknown, E::Finished(ending))
+            | (Self::Unknown, E::Settled(ending @ (Ending::Succeeded | Ending::Failed))) => Ok(ending.into()),
             (Self::Queued, E::CancelledUnsent) => Ok(Self::Cancelled),
             (Self::Queued, E::ValidityOver) => Ok(Self::Expired),
             (Self::Queued | Self::Accepted, E::AgentLost) | (Self::Accepted, E::ValidityOver) => Ok(Self::Unknown),
@@ -149,6 +152,13 @@ pub enum PlanEvent {
     Denied,
     /// An operator stopped it.
     Cancelled,
+    /// What was unknown of it is no more: the same count again.
+    Settled {
+        /// Succeeded.
+        succeeded: usize,
+        /// Everything else.
+        failed: usize,
+    },
 }
 
 impl PlanState {
@@ -158,10 +168,18 @@ impl PlanState {
         match (self, event) {
             (Self::Proposed, E::Started) => Some(Self::Running),
             (Self::Proposed, E::Denied) => Some(Self::Denied),
-            (Self::Proposed | Self::Running, E::Cancelled) => Some(Self::Cancelled),
-            (Self::Running, E::Ended { failed: 0, .. }) => Some(Self::Done),
-            (Self::Running, E::Ended { succeeded: 0, .. }) => Some(Self::Failed),
-            (Self::Running, E::Ended { .. }) => Some(Self::PartlyFailed),
+            // What was stopped stays so, whatever came of its parts.
+            (Self::Proposed | Self::Running, E::Cancelled) | (Self::Cancelled, E::Settled { .. }) => {
+                Some(Self::Cancelled)
+            }
+            (Self::Running, E::Ended { succeeded, failed })
+            | (Self::PartlyFailed | Self::Failed, E::Settled { succeeded, failed }) => {
+                Some(match (succeeded, failed) {
+                    (_, 0) => Self::Done,
+                    (0, _) => Self::Failed,
+                    _ => Self::PartlyFailed,
+                })
+            }
             _ => None,
         }
     }
@@ -227,6 +245,9 @@ mod tests {
         assert!(done.next(CommandEvent::Accepted).is_err());
         assert_eq!(CommandState::Unknown.next(CommandEvent::Finished(Ending::Succeeded)), Ok(CommandState::Succeeded));
         assert_eq!(CommandState::Accepted.next(CommandEvent::ValidityOver), Ok(CommandState::Unknown));
+        let settled = CommandEvent::Settled(Ending::Failed);
+        assert_eq!(CommandState::Unknown.next(settled), Ok(CommandState::Failed));
+        assert!(CommandState::Accepted.next(settled).is_err() && done.next(settled).is_err());
     }
 
     #[test]
@@ -235,5 +256,8 @@ mod tests {
         assert_eq!(running.next(PlanEvent::Started), None);
         assert_eq!(running.next(PlanEvent::Ended { succeeded: 1, failed: 1 }), Some(PlanState::PartlyFailed));
         assert_eq!(PlanState::Denied.next(PlanEvent::Started), None);
+        let settled = |succeeded, failed| PlanState::Failed.next(PlanEvent::Settled { succeeded, failed });
+        assert_eq!([settled(1, 0), settled(1, 1)], [Some(PlanState::Done), Some(PlanState::PartlyFailed)]);
+        assert_eq!(running.next(PlanEvent::Settled { succeeded: 1, failed: 0 }), None);
     }
 }

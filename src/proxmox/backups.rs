@@ -2,7 +2,7 @@
 
 use super::{
     guest::{Failed, Guest, told},
-    making::{made, set_going},
+    making::{destroyable, made, set_going},
     nodes,
     requests::{Place, cluster, making, storage},
     resources::{Resource, Volume, setting},
@@ -92,11 +92,15 @@ fn aside(guest: &Guest, archive: &str, storage: Option<&str>, newid: u64, task: 
     let place = Place { vmid, ..guest.place() };
     let call = making::restore(&place, archive, storage, false);
     let upid = set_going(guest.client, &call, &guest.node, vmid, task, "restore")?;
-    made(guest.client, guest.kind, vmid, &upid, "restored")
+    made(guest.client, guest.kind, vmid, &upid, "restored").map(destroyable)
 }
 
 /// Over the guest itself: what it holds now is lost.
 fn over(mut guest: Guest, archive: &str, storage: Option<&str>, task: &Task) -> Result<Outcome, Failed> {
+    if guest.before.template {
+        let help = "give a `newid` to restore it beside this one".to_owned();
+        return Err(guest.reject("is a template, and clones may build on it: nothing is restored over it", help));
+    }
     if guest.before.running() {
         let help = format!("`remotectl run guest.shutdown {}` first, or give a `newid`", guest.target());
         return Err(guest.reject("is running: only a stopped guest is restored over", help));

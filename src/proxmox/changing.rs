@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 /// A line of a guest's pending configuration.
 #[derive(Deserialize)]
-struct Pending {
+pub(super) struct Pending {
     key: String,
     #[serde(default)]
     pending: Option<Value>,

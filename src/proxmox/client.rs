@@ -94,7 +94,12 @@ impl Client {
 
     /// A client that logs in with a password; when first used, and again before its ticket ends.
     pub fn with_password(wire: impl Wire + 'static, login: Login) -> Self {
-        Self { wire: Box::new(wire), who: Who::Session(Session::new(login)), tasks: Mutex::default() }
+        Self::with_password_at(wire, login, Clock::new())
+    }
+
+    /// The same, by that clock.
+    pub fn with_password_at(wire: impl Wire + 'static, login: Login, clock: Clock) -> Self {
+        Self { wire: Box::new(wire), who: Who::Session(Session::new(login, clock)), tasks: Mutex::default() }
     }
 
     /// A client over TLS; connects when first used.

@@ -2,7 +2,7 @@
 
 use super::{
     guest::{Failed, Guest, told},
-    making::{made, named, unused},
+    making::{destroyable, made, named, unused},
     requests::{cluster, making, storage},
     resources::{Config, Resource, Volume, setting},
     space,
@@ -41,7 +41,7 @@ pub(super) fn clone(
     if linked {
         let call = making::clone(&guest.place(), newid, name, None, false);
         match guest.carry_out("clone", &call, task) {
-            Ok(upid) => return made(guest.client, guest.kind, newid, &upid, "cloned"),
+            Ok(upid) => return made(guest.client, guest.kind, newid, &upid, "cloned").map(destroyable),
             // Directories can't link a container's disk: that is refused before anything is made.
             Err(Failed::Api(error)) if error.reason().contains("Linked clone feature") => {
                 task.report.progress("its storage can't link clones: copying it whole");
@@ -50,7 +50,7 @@ pub(super) fn clone(
         }
     }
     let upid = guest.carry_out("clone", &making::clone(&guest.place(), newid, name, elsewhere, true), task)?;
-    made(guest.client, guest.kind, newid, &upid, "cloned")
+    made(guest.client, guest.kind, newid, &upid, "cloned").map(destroyable)
 }
 
 /// guest.destroy.

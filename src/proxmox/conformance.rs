@@ -14,10 +14,13 @@ use super::{
 };
 use crate::model::values::GuestKind;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write as _,
+};
 
 const V8: &str = include_str!("../../tests/fixtures/pve/schema-8.4.jsonl");
-const V9: &str = include_str!("../../tests/fixtures/pve/schema-9.2.jsonl");
+pub(super) const V9: &str = include_str!("../../tests/fixtures/pve/schema-9.2.jsonl");
 const FAMILIES: &[(&str, &str)] = &[
     ("access", include_str!("requests/access.rs")),
     ("cluster", include_str!("requests/cluster.rs")),
@@ -55,6 +58,7 @@ fn examples() -> Vec<Example> {
         ("cluster::bridges", cluster::bridges("pve1")),
         ("cluster::tasks", cluster::tasks("pve1", 1, false)),
         ("cluster::tasks", cluster::tasks("pve1", 500, true)),
+        ("cluster::recent_tasks", cluster::recent_tasks()),
         ("cluster::tasks_since", cluster::tasks_since("pve1", 1_795_336_354, Some(100))),
         ("cluster::tasks_since", cluster::tasks_since("pve1", 0, None)),
         ("cluster::task_status", cluster::task_status(&upid)),
@@ -133,16 +137,21 @@ fn of_guest(place: &Place) -> Vec<Example> {
 }
 
 /// One version's description: requests by method and path.
-struct Schema(BTreeMap<String, Value>);
+pub(super) struct Schema(BTreeMap<String, Value>);
 
 impl Schema {
-    fn read(text: &str) -> Self {
+    pub fn read(text: &str) -> Self {
         let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         Self(lines.map(|line| (line["request"].as_str().unwrap().to_owned(), line)).collect())
     }
 
+    /// The requests that it describes: `GET /nodes/{node}/version`.
+    pub fn requests(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// The entry that a request belongs to, and what its path says in the entry's places.
-    fn entry(&self, call: &Call) -> Option<(&Value, BTreeMap<String, String>)> {
+    pub fn entry(&self, call: &Call) -> Option<(&Value, BTreeMap<String, String>)> {
         let parts: Vec<String> = call.path().split('/').map(decoded).collect();
         self.0.iter().find_map(|(request, entry)| {
             let (method, template) = request.split_once(' ')?;
@@ -318,6 +327,12 @@ fn every_request_fits_both_versions() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let counts = format!(
+        "conformance: {checked} checks of {} examples of {} requests, in two versions",
+        all.len(),
+        names(&all).len()
+    );
+    writeln!(std::io::stderr(), "{counts}").unwrap();
     assert!(checked >= 300, "{checked} checks of {} examples", all.len());
 }
 

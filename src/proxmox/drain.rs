@@ -123,7 +123,7 @@ fn account(node: &str, moved: &[Moved], stayed: &[Stayed], cancelled: bool) -> O
         count => format!("{count} guests moved"),
     }];
     if templates > 0 {
-        parts.push(format!("{templates} templates stay"));
+        parts.push(if templates == 1 { "1 template stays".to_owned() } else { format!("{templates} templates stay") });
     }
     if !stuck.is_empty() {
         let list: Vec<String> =

@@ -1,5 +1,6 @@
 //! What can go wrong with a request, told so that it is clear whether the API may have acted on it.
 
+use super::rights;
 use crate::sys::{files::FileError, http::HttpError, text::one_line, tls::TlsError};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -114,6 +115,18 @@ impl ApiError {
         }
     }
 
+    /// What it means for the whole request, where Proxmox's own words are about something else; empty otherwise.
+    pub(super) fn plainly(&self) -> String {
+        match self {
+            Self::Refused { reason, .. } if no_quorum(reason) => "the cluster has no quorum".into(),
+            Self::Refused { status: 595, doing, .. } => format!("{} does not answer the other nodes", node_of(doing)),
+            Self::Refused { status: 596..=599, doing, .. } => {
+                format!("{} was asked, and the connection to it broke or took too long", node_of(doing))
+            }
+            _ => String::new(),
+        }
+    }
+
     /// What to do next.
     pub fn help(&self) -> String {
         match self {
@@ -127,11 +140,14 @@ impl ApiError {
             Self::Refused { status: 401, .. } => {
                 "`remotectl pve-agent install` on the node makes a new API token".into()
             }
-            Self::Refused { status: 403, .. } => {
-                "the token lacks that privilege: `remotectl pve-agent install` on the node renews its role".into()
+            Self::Refused { status: 403, doing, reason, .. } => rights::help(doing, reason),
+            Self::Refused { reason, .. } if no_quorum(reason) => NO_QUORUM.into(),
+            Self::Refused { status: 595..=599, doing, .. } => {
+                format!("is {} on, and in its cluster? `remotectl nodes` shows it", node_of(doing))
             }
-            Self::Refused { status: 595..=599, .. } => "does the node answer? `remotectl nodes`".into(),
-            Self::SecondFactor { .. } => "give the six digits that its app shows now, or use an API token".into(),
+            Self::SecondFactor { .. } => {
+                "give the key of its TOTP (`totp_file` in pve-agent.toml), or use an API token".into()
+            }
             Self::Authority(_) | Self::Tls(_) => {
                 "is this a Proxmox node? `remotectl pve-agent probe` shows what is there".into()
             }
@@ -140,6 +156,21 @@ impl ApiError {
             }
         }
     }
+}
+
+/// What to do about a cluster without a majority.
+pub(super) const NO_QUORUM: &str =
+    "`pvecm status` on a node shows who is missing: Proxmox changes nothing until most of the nodes see each other";
+
+/// Whether these are Proxmox's words for a cluster whose nodes don't see a majority of each other.
+pub(super) fn no_quorum(words: &str) -> bool {
+    words.contains("no quorum")
+}
+
+/// `node pve3` of `POST /nodes/pve3/lxc/…`.
+fn node_of(doing: &str) -> String {
+    let mut parts = doing.split('/').skip_while(|part| *part != "nodes").skip(1);
+    parts.next().filter(|node| !node.is_empty()).map_or_else(|| "the node".to_owned(), |node| format!("node {node}"))
 }
 
 fn certificate(error: &std::io::Error) -> bool {
@@ -165,6 +196,22 @@ mod tests {
 
     fn refused(status: u16, phrase: &str, body: &str) -> ApiError {
         ApiError::refused("GET /version".into(), status, phrase, body.as_bytes())
+    }
+
+    #[test]
+    fn a_cluster_without_a_majority_and_a_node_that_is_away_are_said_to_be_that() {
+        let quorum = refused(500, "cluster not ready - no quorum?", "");
+        assert_eq!(quorum.plainly(), "the cluster has no quorum");
+        assert!(quorum.help().starts_with("`pvecm status`") && !quorum.may_have_acted());
+        let away = |status| ApiError::refused("POST /nodes/pve3/lxc/121/status/start".into(), status, "", b"");
+        assert_eq!(away(595).plainly(), "node pve3 does not answer the other nodes");
+        assert_eq!(away(595).help(), "is node pve3 on, and in its cluster? `remotectl nodes` shows it");
+        assert_eq!(
+            (away(595).may_have_acted(), away(596).may_have_acted(), away(599).may_have_acted()),
+            (false, true, true)
+        );
+        assert!(away(599).plainly().starts_with("node pve3 was asked, and"), "{}", away(599).plainly());
+        assert_eq!(refused(500, "x", "").plainly(), "");
     }
 
     #[test]

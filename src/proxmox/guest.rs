@@ -3,7 +3,7 @@
 
 use super::{
     client::Client,
-    error::ApiError,
+    error::{ApiError, NO_QUORUM, no_quorum},
     intent::Intent,
     nodes,
     requests::{Call, Place, cluster, guests},
@@ -58,7 +58,11 @@ impl Failed {
             Self::Told(outcome) | Self::Gone(outcome) => *outcome,
             Self::Api(error) => {
                 let acted = error.may_have_acted();
-                let outcome = Outcome::of_error(&error);
+                let mut outcome = Outcome::of_error(&error);
+                let plainly = error.plainly();
+                if !plainly.is_empty() {
+                    outcome.summary = format!("{plainly}: {}", outcome.summary);
+                }
                 if acted {
                     // The request is out: whether it was acted upon is looked up, never guessed.
                     let help = format!("`remotectl run guest.status {target}` shows its state now");
@@ -118,6 +122,14 @@ impl<'a> Guest<'a> {
         self.client.ask(&guests::current(&self.place()))
     }
 
+    /// Its state as of now, also where the HA manager has put it on another node meanwhile.
+    fn wherever(&self) -> Result<Current, Failed> {
+        match self.current().map_err(|error| self.refused("looking at it", error)) {
+            Err(Failed::Gone(_)) => Ok(Self::find(self.client, self.kind, self.vmid)?.before),
+            looked => looked,
+        }
+    }
+
     /// Its configuration as of now.
     pub fn config(&self) -> Result<Config, ApiError> {
         self.client.ask(&guests::config(&self.place()))
@@ -142,7 +154,9 @@ impl<'a> Guest<'a> {
                 said = true;
             }
             match pace.wait() {
-                Wait::Again => self.before = self.current()?,
+                Wait::Again => {
+                    self.before = self.current().map_err(|error| self.refused("waiting for it", error))?;
+                }
                 Wait::Cancelled => {
                     let outcome = Outcome::failure(format!("cancelled while {} was locked", self.label()));
                     return Err(told(Outcome { ending: Ending::Cancelled, ..outcome }));
@@ -162,6 +176,10 @@ impl<'a> Guest<'a> {
 
     /// Sends a request that sets a task going, and follows the task. `what` is the word for people: `start`.
     pub fn carry_out(&self, what: &str, call: &Call, task: &Task) -> Result<Upid, Failed> {
+        let by_ha = call.tasks().iter().any(|kind| kind.starts_with("ha"));
+        if by_ha && self.before.ha.given_up() {
+            return Err(told(Outcome::rejected(self.given_up()).with_help(self.ha_help())));
+        }
         let intent = Intent::of(call, &self.node, Some(self.vmid));
         let upid = intent.send(self.client, call, task).map_err(|error| self.refused(what, error))?;
         self.follow(what, &upid, task)
@@ -209,8 +227,12 @@ impl<'a> Guest<'a> {
             let outcome = Outcome::failure(format!("{what} of {}: it is not on {} any more", self.label(), self.node));
             return Some(Failed::Gone(Box::new(outcome.with_help("`remotectl guests` shows where it is"))));
         }
-        let outcome = || Outcome::failure(format!("{what} of {}: {why}", self.label())).with_help(self.lock_help());
-        why.contains("is locked").then(|| told(outcome()))
+        let failed = |why: &str| Outcome::failure(format!("{what} of {}: {why}", self.label()));
+        if no_quorum(why) {
+            let why = format!("the cluster has no quorum, nothing was changed ({why})");
+            return Some(told(failed(&why).with_help(NO_QUORUM)));
+        }
+        why.contains("is locked").then(|| told(failed(why).with_help(self.lock_help())))
     }
 
     /// The state for an error message, `in an unknown state` where even that can't be read.
@@ -226,17 +248,36 @@ impl<'a> Guest<'a> {
             task.report.progress("requested from the HA manager");
         }
         loop {
-            let now = self.current()?;
+            let now = self.wherever()?;
             if reached(&now) {
                 return Ok(now);
             }
+            if now.ha.given_up() {
+                return Err(told(Outcome::failure(self.given_up()).with_help(self.ha_help())));
+            }
             if pace.wait() != Wait::Again {
-                let outcome =
-                    Outcome::failure(format!("Proxmox's task succeeded, but {} is {}", self.label(), state(&now)));
+                let (label, state) = (self.label(), state(&now));
+                let why = match now.ha.state.as_deref().filter(|_| now.ha.managed) {
+                    Some(word) => format!(
+                        "the HA manager was asked and has not done it yet: {label} is {state} (HA: {})",
+                        one_line(word, 30)
+                    ),
+                    None => format!("Proxmox's task succeeded, but {label} is {state}"),
+                };
                 let help = format!("`remotectl run guest.status {}` shows it again", self.target());
-                return Err(told(outcome.with_help(help)));
+                return Err(told(Outcome::failure(why).with_help(help)));
             }
         }
+    }
+
+    /// The HA manager does nothing with a guest in this state, whatever is asked of it.
+    fn given_up(&self) -> String {
+        format!("the HA manager has given up on {}: its state there is `error`", self.label())
+    }
+
+    fn ha_help(&self) -> String {
+        let sid = format!("{}:{}", self.kind, self.vmid);
+        format!("mend what keeps it from running, then `ha-manager set {sid} --state disabled` on a node, and start it")
     }
 
     /// What was seen in the end.

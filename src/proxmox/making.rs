@@ -2,6 +2,7 @@
 
 use super::{
     client::Client,
+    error::{NO_QUORUM, no_quorum},
     guest::{Failed, Guest, out_of_sight, state, still_running, told},
     intent::Intent,
     requests::{Place, cluster, making, making::New},
@@ -29,7 +30,7 @@ const MACHINE: (u64, u64, u64) = (2_048, 32, 2);
 
 /// A bridge of a node.
 #[derive(Deserialize)]
-struct Bridge {
+pub(super) struct Bridge {
     iface: String,
     #[serde(rename = "type", default)]
     kind: String,
@@ -71,7 +72,18 @@ pub(super) fn create(client: &Client, op: &Op, task: &Task) -> Result<Outcome, F
         new.storage
     ));
     let upid = set_going(client, &call, &node, place.vmid, task, "create")?;
-    made(client, *kind, place.vmid, &upid, "created")
+    made(client, *kind, place.vmid, &upid, "created").map(destroyable)
+}
+
+/// How to take away again what was made: a plan can't tell that, because vmids are given when guests are made.
+pub(super) fn destroyable(outcome: Outcome) -> Outcome {
+    let undo = outcome.data["target"]
+        .as_str()
+        .map(|target| format!("`remotectl run guest.destroy {target}` takes it away again"));
+    match undo {
+        Some(undo) => outcome.with_help(undo),
+        None => outcome,
+    }
 }
 
 /// Sets a task going that has no guest yet, and follows it to its end.
@@ -88,6 +100,9 @@ pub(super) fn set_going(
         Followed::Done { .. } => Ok(upid),
         Followed::Failed(why) => {
             let outcome = Outcome::failure(format!("{what} failed in Proxmox: {why}"));
+            if no_quorum(&why) {
+                return Err(told(outcome.with_help(NO_QUORUM)));
+            }
             Err(told(outcome.with_help(format!("`remotectl run node.tasks node/{node} errors=true` has its log"))))
         }
         Followed::Cancelled => Err(told(Outcome {

@@ -10,6 +10,7 @@ mod changing;
 pub mod client;
 mod clones;
 pub mod credential;
+mod details;
 mod drain;
 pub mod error;
 pub mod form;
@@ -30,6 +31,7 @@ mod snapshots;
 mod space;
 pub mod tasks;
 mod templates;
+mod totp;
 pub mod upid;
 pub mod wire;
 
@@ -38,9 +40,12 @@ pub use error::ApiError;
 pub use inventory::{Known, inventory};
 pub use perform::{can, perform};
 pub use session::Login;
+pub use totp::TotpKey;
 pub use upid::Upid;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod replay;

@@ -18,19 +18,28 @@ use crate::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 /// How long the HA manager is given to move a guest: it asks the node's own manager, which moves one after the other.
 const HA_MOVE: Duration = Duration::from_mins(30);
 
+/// Within which the HA manager begins what it is going to do: it looks around every 10 s.
+const HA_BEGIN: Duration = Duration::from_mins(2);
+
 /// What Proxmox says of a move before it is made. Containers spell the names with dashes, and have it since version 9.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Conditions {
+pub(super) struct Conditions {
     #[serde(alias = "not-allowed-nodes", deserialize_with = "by_node")]
     not_allowed_nodes: BTreeMap<String, Value>,
     local_resources: Vec<String>,
     local_disks: Vec<LocalDisk>,
+    /// What HA moves along, by its rules.
+    #[serde(rename = "dependent-ha-resources")]
+    dependent: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -87,9 +96,14 @@ pub(super) fn migrate(mut guest: Guest, to: &str, task: &Task) -> Result<Outcome
 /// Asks for the move and follows its task.
 pub(super) fn go(guest: &Guest, to: &str, task: &Task) -> Result<Upid, Failed> {
     let running = guest.before.running();
+    let conditions = conditions(guest, to)?;
+    if !conditions.dependent.is_empty() {
+        let along: Vec<String> = conditions.dependent.iter().map(|sid| one_line(sid, 40)).collect();
+        task.report.progress(&format!("HA rules move along: {}", along.join(", ")));
+    }
     let call = match guest.kind {
         GuestKind::Vm => {
-            let local = !conditions(guest, to)?.local_disks.iter().all(|disk| disk.cdrom);
+            let local = !conditions.local_disks.iter().all(|disk| disk.cdrom);
             guests::move_machine(&guest.place(), to, running, local)
         }
         GuestKind::Ct => guests::move_container(&guest.place(), to, running),
@@ -144,10 +158,13 @@ fn reason(why: &Value) -> String {
         value.as_array().into_iter().flatten().filter_map(text).collect()
     };
     let storages = words(&why["unavailable_storages"]);
-    let blocking = words(&why["blocking-ha-resources"]);
+    let blocking = why["blocking-ha-resources"].as_array().map_or(&[][..], Vec::as_slice);
+    let by_node = blocking.iter().any(|one| one["cause"] == "node-affinity");
+    let others: Vec<String> = words(&why["blocking-ha-resources"]);
     match (storages.is_empty(), blocking.is_empty()) {
         (false, _) => format!("it has no storage {} there", storages.join(", ")),
-        (true, false) => format!("HA rules keep it from there: {}", blocking.join(", ")),
+        (true, false) if by_node => "HA rules keep it from that node (node affinity)".to_owned(),
+        (true, false) => format!("HA rules keep it from there: {}", others.join(", ")),
         (true, true) => "Proxmox does not allow it".to_owned(),
     }
 }
@@ -160,10 +177,15 @@ pub(super) fn arrived(guest: &Guest, to: &str, task: &Task) -> Result<Current, F
     if guest.before.ha.managed {
         task.report.progress("requested from the HA manager");
     }
+    let asked = Instant::now();
     loop {
         let there = find(guest.client, guest)?;
         if there.node == to && there.before.running() == ran {
             return Ok(there.before);
+        }
+        if let Some(why) = ha_refuses(guest, &there, to, asked) {
+            let help = "`ha-manager status` and `ha-manager rules list` on a node show why".to_owned();
+            return Err(told(Outcome::failure(why).with_help(help)));
         }
         if pace.wait() != Wait::Again {
             let outcome = Outcome::failure(format!(
@@ -177,6 +199,21 @@ pub(super) fn arrived(guest: &Guest, to: &str, task: &Task) -> Result<Current, F
             ));
         }
     }
+}
+
+/// Why the HA manager will not move it, as far as its state tells: it says so nowhere else.
+fn ha_refuses(guest: &Guest, there: &Guest, to: &str, asked: Instant) -> Option<String> {
+    let ha = &there.before.ha;
+    if ha.given_up() {
+        return Some(format!("the HA manager has given up on {}: its state there is `error`", guest.label()));
+    }
+    let idle = ha.managed && !ha.at_work() && there.node == guest.node && asked.elapsed() > HA_BEGIN;
+    idle.then(|| {
+        format!(
+            "the HA manager was asked to move {} to {to} and has not begun: its rules may keep it here",
+            guest.label()
+        )
+    })
 }
 
 /// The guest wherever it is; between two nodes it may be on neither for a moment.
@@ -203,6 +240,8 @@ mod tests {
         assert_eq!(reason(&why), "it has no storage fast, slow there");
         let why = json!({"blocking-ha-resources": [{"sid": "vm:101", "cause": "resource-affinity"}]});
         assert_eq!(reason(&why), "HA rules keep it from there: vm:101");
+        let why = json!({"blocking-ha-resources": [{"sid": "vm:101", "cause": "node-affinity"}]});
+        assert_eq!(reason(&why), "HA rules keep it from that node (node affinity)");
         assert_eq!(reason(&json!({})), "Proxmox does not allow it");
     }
 

@@ -13,7 +13,7 @@ const TASKS: u64 = 20;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Status {
+pub(super) struct Status {
     pveversion: String,
     #[serde(deserialize_with = "lenient::number")]
     uptime: u64,
@@ -52,7 +52,7 @@ struct Kernel {
 
 /// One finished or running task.
 #[derive(Serialize, Deserialize)]
-struct TaskLine {
+pub(super) struct TaskLine {
     upid: String,
     #[serde(rename = "type", default, deserialize_with = "lenient::text")]
     kind: String,
@@ -97,7 +97,8 @@ pub(super) fn tasks(client: &Client, node: &str, limit: Option<u64>, errors: boo
     let lines: Vec<TaskLine> = client.ask(&cluster::tasks(node, limit.unwrap_or(TASKS).clamp(1, 500), errors))?;
     let failed = lines.iter().filter(|line| line.failed()).count();
     let running = lines.iter().filter(|line| line.endtime.is_none()).count();
-    let mut summary = format!("{} tasks, {failed} failed, {running} running", lines.len());
+    let count = if lines.len() == 1 { "1 task".to_owned() } else { format!("{} tasks", lines.len()) };
+    let mut summary = format!("{count}, {failed} failed, {running} running");
     if let Some(last) = lines.iter().find(|line| line.failed()) {
         let ago = u64::try_from(clock::unix_seconds()).unwrap_or_default().saturating_sub(last.starttime);
         let why = one_line(last.status.as_deref().unwrap_or_default(), 120);

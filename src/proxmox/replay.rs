@@ -358,7 +358,15 @@ fn the_inventory_of_a_fresh_node() {
         (web.tags.join(" "), &web.os, web.addresses.join(" ")),
         ("prod web".into(), &Os::new("debian", ""), "10.99.0.101".into())
     );
-    assert_eq!(inventory.guest(100).unwrap().guest_agent, None, "it is stopped: nobody knows");
+    assert_eq!(web.incarnation.as_ref().unwrap().macs, ["bc:24:11:12:3e:9e"]);
+    let app = inventory.guest(100).unwrap();
+    assert_eq!(app.guest_agent, None, "it is stopped: nobody knows");
+    let is = app.incarnation.as_ref().unwrap();
+    assert_eq!(is.smbios, "6803c38d-28cd-438a-9a79-c6b40484fbb2");
+    assert_eq!(
+        (is.generation.as_str(), &is.macs[..]),
+        ("4c66d381-bf74-4ac4-a309-7ce3d7105349", &["bc:24:11:0c:74:ad".to_owned()][..])
+    );
     assert_eq!(inventory.storages.iter().map(|storage| storage.kind.as_str()).collect::<Vec<_>>(), ["dir", "btrfs"]);
 }
 
@@ -453,7 +461,7 @@ impl Wire for Silent {
 }
 
 /// The recordings beside the project, where there are any.
-fn golden(file: &str) -> Option<String> {
+pub(super) fn golden(file: &str) -> Option<String> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let text = |up: &str| std::fs::read_to_string(root.join(up).join("shared/pve/golden").join(file)).ok();
     text("..").or_else(|| text("../.."))

@@ -2,7 +2,7 @@
 //! or does not know yet.
 
 use super::lenient;
-use crate::model::{target::Vmid, values::GuestKind};
+use crate::model::{inventory::Incarnation, target::Vmid, values::GuestKind};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -24,6 +24,7 @@ pub struct Resource {
     pub tags: String,
     pub pool: Option<String>,
     pub lock: Option<String>,
+    pub hastate: Option<String>,
     #[serde(deserialize_with = "lenient::number")]
     pub maxcpu: u64,
     #[serde(deserialize_with = "lenient::number")]
@@ -138,6 +139,19 @@ pub struct Ha {
     pub state: Option<String>,
 }
 
+impl Ha {
+    /// Whether the HA manager has given up on it.
+    pub fn given_up(&self) -> bool {
+        self.managed && self.state.as_deref() == Some("error")
+    }
+
+    /// Whether it is at work on the guest now.
+    pub fn at_work(&self) -> bool {
+        let busy = ["migrate", "relocate", "fence", "recovery", "request_stop", "request_start", "queued"];
+        self.managed && self.state.as_deref().is_some_and(|state| busy.iter().any(|word| state.starts_with(word)))
+    }
+}
+
 impl Current {
     /// Whether it runs, paused or not.
     pub fn running(&self) -> bool {
@@ -182,6 +196,40 @@ pub fn fixed_addresses(config: &Config) -> Vec<String> {
         .collect()
 }
 
+/// Which incarnation of a guest a configuration is of.
+pub fn incarnation(kind: GuestKind, config: &Config) -> Incarnation {
+    let card = |key: &String| key.strip_prefix("net").is_some_and(|number| number.parse::<u8>().is_ok());
+    let cards = config.keys().filter(|key| card(key)).map(|key| setting(config, key));
+    // `hwaddr=…` of a container's, `virtio=…` or any other model of a virtual machine's.
+    let address = |card: &str| {
+        let mut values = card.split(',').filter_map(|part| Some(part.split_once('=')?.1.trim()));
+        values.find(|value| is_hardware_address(value)).map(str::to_lowercase)
+    };
+    let mut macs: Vec<String> = cards.filter_map(|card| address(&card)).collect();
+    macs.sort_unstable();
+    let uuid = |text: &str| if is_uuid(text) { text.to_lowercase() } else { String::new() };
+    let (smbios, generation) = match kind {
+        GuestKind::Ct => (String::new(), String::new()),
+        GuestKind::Vm => {
+            let smbios = setting(config, "smbios1");
+            (option(&smbios, "uuid").map(uuid).unwrap_or_default(), uuid(&setting(config, "vmgenid")))
+        }
+    };
+    Incarnation { smbios, generation, macs }
+}
+
+fn is_hardware_address(text: &str) -> bool {
+    let mut bytes = 0;
+    let hex = |part: &str| part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit());
+    text.split(':').inspect(|_| bytes += 1).all(hex) && bytes == 6
+}
+
+fn is_uuid(text: &str) -> bool {
+    let dash = |at: usize| matches!(at, 8 | 13 | 18 | 23);
+    text.len() == 36
+        && text.bytes().enumerate().all(|(at, byte)| if dash(at) { byte == b'-' } else { byte.is_ascii_hexdigit() })
+}
+
 /// Tags as a list: Proxmox separates them by `;`, takes `,` and blanks, and keeps them in lower case.
 pub fn tags(text: &str) -> Vec<String> {
     let mut tags: Vec<String> = text
@@ -208,6 +256,27 @@ mod tests {
     fn options_are_found_by_name() {
         assert_eq!(option("name=eth0,bridge=vmbr0,ip=10.0.0.5/24", "ip"), Some("10.0.0.5/24"));
         assert_eq!(option("virtio=BC:24:11,bridge=vmbr0", "ip"), None);
+    }
+
+    #[test]
+    fn an_incarnation_is_read_off_a_configuration() {
+        let read = |kind, json: &str| incarnation(kind, &serde_json::from_str(json).unwrap());
+        let machine = read(
+            GuestKind::Vm,
+            r#"{"net1":"e1000=bc:24:11:0c:74:ae,bridge=vmbr0","net0":"virtio=BC:24:11:0C:74:AD,bridge=vmbr0","nets":"x=1",
+                "smbios1":"base64=1,uuid=6803C38D-28cd-438a-9a79-c6b40484fbb2","vmgenid":"4c66d381-bf74-4ac4-a309-7ce3d7105349"}"#,
+        );
+        assert_eq!(machine.smbios, "6803c38d-28cd-438a-9a79-c6b40484fbb2");
+        assert_eq!(machine.generation, "4c66d381-bf74-4ac4-a309-7ce3d7105349");
+        assert_eq!(machine.macs, ["bc:24:11:0c:74:ad", "bc:24:11:0c:74:ae"]);
+        let card =
+            r#"{"net0":"name=eth0,bridge=vmbr0,hwaddr=BC:24:11:12:3E:9E,ip=10.99.0.101/24,type=veth","vmgenid":"x"}"#;
+        let container = read(GuestKind::Ct, card);
+        assert_eq!(container, Incarnation { macs: vec!["bc:24:11:12:3e:9e".into()], ..Incarnation::default() });
+        assert_eq!(
+            read(GuestKind::Vm, r#"{"smbios1":"uuid=; rm","vmgenid":"1","net0":"virtio"}"#),
+            Incarnation::default()
+        );
     }
 
     proptest::proptest! {

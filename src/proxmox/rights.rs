@@ -25,10 +25,14 @@ pub fn missing(client: &Client) -> Result<Vec<&'static str>, ApiError> {
 }
 
 /// What gives the missing ones: the role, where some are missing from it; its assignment, where all are.
-pub fn mend(missing: &[&str], token: &str) -> String {
+pub fn mend(missing: &[&str], user: &str) -> String {
+    // A user that logs in by a password has whatever role it was given.
+    if !user.contains('!') {
+        return format!("`pveum acl modify / --users {user} --roles {ROLE}`");
+    }
     if missing.len() == NEEDED {
         return format!(
-            "`pveum acl modify / --users {USER} --roles {ROLE}`, then `pveum acl modify / --tokens '{token}' --roles {ROLE}`"
+            "`pveum acl modify / --users {USER} --roles {ROLE}`, then `pveum acl modify / --tokens '{user}' --roles {ROLE}`"
         );
     }
     let older = if missing.contains(&GUEST_AGENT[0]) {
@@ -37,6 +41,42 @@ pub fn mend(missing: &[&str], token: &str) -> String {
         String::new()
     };
     format!("`pveum role modify {ROLE} --append 1 --privs \"{}\"`{older}", missing.join(" "))
+}
+
+/// What a request takes that was refused for want of a privilege: Proxmox names path and privileges in most cases
+/// (`Permission check failed (/vms/118, VM.Snapshot)`), and nothing where guests are made.
+pub(super) fn wanted(doing: &str, reason: &str) -> Option<(String, Vec<String>)> {
+    let named = || {
+        let (path, list) = reason.split_once("check failed (")?.1.split_once(')')?.0.split_once(", ")?;
+        let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
+        let privileges: Vec<String> = list.split('|').map(str::to_owned).collect();
+        (plain(path) && privileges.iter().all(|name| plain(name))).then(|| (path.to_owned(), privileges))
+    };
+    let makes = doing.starts_with("POST /nodes/") && (doing.ends_with("/lxc") || doing.ends_with("/qemu"));
+    named().or_else(|| {
+        let making = ["VM.Allocate", "Datastore.AllocateSpace", "SDN.Use"].map(str::to_owned).to_vec();
+        makes.then(|| ("/vms".to_owned(), making))
+    })
+}
+
+/// What to do about such a refusal.
+pub(super) fn help(doing: &str, reason: &str) -> String {
+    let doctor = "`remotectl doctor` on the node names all that are missing";
+    let Some((path, privileges)) = wanted(doing, reason) else {
+        return format!("`remotectl pve-agent install` on the node renews its role; {doctor}");
+    };
+    // Where several would do, ours is the one that the role is made with.
+    let ours =
+        privileges.iter().filter(|name| PRIVILEGES.contains(&name.as_str()) || GUEST_AGENT.contains(&name.as_str()));
+    let mut needed: Vec<&str> = ours.map(String::as_str).collect();
+    if needed.is_empty() {
+        needed = privileges.iter().map(String::as_str).collect();
+    }
+    let list = needed.join(" ");
+    format!(
+        "it takes {} on {path}: `pveum role modify {ROLE} --append 1 --privs \"{list}\"` adds it; {doctor}",
+        needed.join(", ")
+    )
 }
 
 #[cfg(test)]
@@ -78,9 +118,30 @@ mod tests {
         let some = lacks(json!({"/": granting(&but_power)}));
         assert_eq!(some, ["VM.PowerMgmt", "VM.GuestAgent.Audit"]);
         assert_eq!(
-            mend(&some, "x"),
+            mend(&some, "remotectl@pve!x"),
             "`pveum role modify RemotectlAgent --append 1 --privs \"VM.PowerMgmt VM.GuestAgent.Audit\"` (before Proxmox VE 9 that one is VM.Monitor)"
         );
+    }
+
+    #[test]
+    fn a_refusal_names_the_privilege_that_it_takes() {
+        let of = |doing: &str, reason: &str| help(doing, reason);
+        let snapshot = of("POST /nodes/pve1/lxc/118/snapshot", "Permission check failed (/vms/118, VM.Snapshot)");
+        assert_eq!(
+            snapshot,
+            "it takes VM.Snapshot on /vms/118: `pveum role modify RemotectlAgent --append 1 --privs \"VM.Snapshot\"` adds it; `remotectl doctor` on the node names all that are missing"
+        );
+        let agent = "Permission check failed (/vms/100, VM.GuestAgent.Audit|VM.GuestAgent.Unrestricted)";
+        assert!(
+            of("GET /nodes/pve1/qemu/100/agent/get-osinfo", agent).contains("takes VM.GuestAgent.Audit on /vms/100")
+        );
+        assert!(
+            of("POST /nodes/pve1/lxc", "Permission check failed")
+                .contains("takes VM.Allocate, Datastore.AllocateSpace")
+        );
+        for strange in ["Permission check failed", "check failed (/a, `x`)", "check failed (", "(HTTP 403)"] {
+            assert!(of("GET /x", strange).starts_with("`remotectl pve-agent install`"), "{strange}");
+        }
     }
 
     #[test]

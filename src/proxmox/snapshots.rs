@@ -28,7 +28,7 @@ struct Snapshot {
 }
 
 #[derive(Deserialize)]
-struct Feature {
+pub(super) struct Feature {
     #[serde(rename = "hasFeature", default, deserialize_with = "lenient::flag")]
     there: bool,
 }
@@ -47,6 +47,7 @@ pub(super) fn list(guest: &Guest) -> Result<Outcome, Failed> {
 
 /// guest.snapshot.
 pub(super) fn take(mut guest: Guest, name: Option<&str>, task: &Task) -> Result<Outcome, Failed> {
+    let unnamed = name.is_none();
     let name = name.map_or_else(fresh_name, str::to_owned);
     valid(&guest, &name)?;
     if all(&guest)?.iter().any(|snapshot| snapshot.name == name) {
@@ -63,8 +64,11 @@ pub(super) fn take(mut guest: Guest, name: Option<&str>, task: &Task) -> Result<
     let upid = guest.carry_out("snapshot", &call, task)?;
     let seen = all(&guest)?.into_iter().find(|snapshot| snapshot.name == name);
     let Some(seen) = seen else { return Err(told(unseen(&guest, &name, "is not in its list"))) };
-    Ok(Outcome::success(format!("snapshot {name} taken"))
-        .with_data(json!({"snapshot": seen, "node": guest.node, "task": upid})))
+    let outcome = Outcome::success(format!("snapshot {name} taken"))
+        .with_data(json!({"snapshot": seen, "node": guest.node, "task": upid}));
+    // The plan could not tell how to take this back: the name is of this moment.
+    let undo = format!("`remotectl run guest.delete_snapshot {} snapshot={name}` deletes it again", guest.target());
+    Ok(if unnamed { outcome.with_help(undo) } else { outcome })
 }
 
 /// guest.rollback.

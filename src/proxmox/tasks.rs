@@ -34,14 +34,14 @@ pub enum Followed {
 }
 
 #[derive(Deserialize)]
-struct Status {
+pub(super) struct Status {
     status: String,
     #[serde(default)]
     exitstatus: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Line {
+pub(super) struct Line {
     #[serde(deserialize_with = "lenient::text")]
     t: String,
 }
@@ -70,7 +70,12 @@ pub fn follow(client: &Client, upid: &Upid, task: &Task) -> Result<Followed, Api
 fn look(client: &Client, upid: &Upid, log: &mut Log, task: &Task) -> Result<Option<Followed>, ApiError> {
     let status: Status = client.ask(&cluster::task_status(upid))?;
     log.tell(client, upid, task)?;
-    Ok((status.status == "stopped").then(|| ended(status.exitstatus.as_deref().unwrap_or("unexpected status"))))
+    let ended =
+        (status.status == "stopped").then(|| ended(status.exitstatus.as_deref().unwrap_or("unexpected status")));
+    Ok(ended.map(|ended| match ended {
+        Followed::Failed(why) => Followed::Failed(log.explain(why)),
+        other => other,
+    }))
 }
 
 /// Stops the task and waits for its end: what Proxmox can't stop any more may still have been done.
@@ -103,9 +108,21 @@ fn ended(exit: &str) -> Followed {
 #[derive(Default)]
 struct Log {
     told: usize,
+    /// The last line that says something.
+    last: String,
 }
 
 impl Log {
+    /// Where Proxmox says no more than that a command failed, the reason is what that printed last.
+    fn explain(&self, why: String) -> String {
+        let bare = why.contains("exit code") || why == "migration aborted" || why == "job errors";
+        let reason = self.last.trim_start_matches("ERROR: ").trim();
+        if !bare || reason.is_empty() || why.contains(reason) || reason.contains(&why) {
+            return why;
+        }
+        format!("{why}: {reason}")
+    }
+
     fn tell(&mut self, client: &Client, upid: &Upid, task: &Task) -> Result<(), ApiError> {
         for _ in 0..PAGES {
             let lines: Vec<Line> = client.ask(&cluster::task_log(upid, self.told, PAGE))?;
@@ -114,7 +131,8 @@ impl Log {
                 return Ok(());
             }
             for line in lines.iter().filter(|line| !line.t.starts_with("TASK ")) {
-                task.report.progress(&one_line(&line.t, 300));
+                self.last = one_line(&line.t, 300);
+                task.report.progress(&self.last);
             }
             self.told += lines.len();
             if lines.len() < PAGE {
@@ -181,6 +199,21 @@ mod tests {
         assert_eq!(ended("OK"), Followed::Done { warnings: 0 });
         assert_eq!(ended("WARNINGS: 3"), Followed::Done { warnings: 3 });
         assert_eq!(ended("CT is locked (backup)"), Followed::Failed("CT is locked (backup)".into()));
+    }
+
+    #[test]
+    fn a_bare_failure_is_told_with_what_was_printed_last() {
+        let explained = |why: &str, last: &str| Log { told: 0, last: last.to_owned() }.explain(why.to_owned());
+        let command = "command 'ha-manager crm-command migrate ct:101 pve2' failed: exit code 255";
+        let rule = "cannot migrate resource 'ct:101' to node 'pve2': in negative affinity with 'ct:102'";
+        assert_eq!(explained(command, rule), format!("{command}: {rule}"));
+        assert_eq!(
+            explained("migration aborted", "ERROR: storage 'x' is not available"),
+            "migration aborted: storage 'x' is not available"
+        );
+        for (why, last) in [("CT is locked (backup)", "something"), (command, ""), (command, command)] {
+            assert_eq!(explained(why, last), why);
+        }
     }
 
     #[test]

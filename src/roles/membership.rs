@@ -1,7 +1,7 @@
 //! What an agent and a pve-agent have in common: their place on disk, their key, their hub, and the file in which a
 //! running one tells how it stands.
 
-use super::{agent::Updates, config};
+use super::{agent::Updates, config, pve_agent::ProxmoxAccess};
 use crate::{
     host::Task,
     link::{
@@ -37,6 +37,9 @@ pub struct Settings {
     /// The generation that the hub has given.
     #[serde(default = "first")]
     pub generation: u64,
+    /// Another way to the Proxmox API than the token that `pve-agent install` makes: of a pve-agent alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxmox: Option<ProxmoxAccess>,
 }
 
 fn first() -> u64 {
@@ -131,6 +134,10 @@ impl Home {
             return Err(Failure::new(message).help(help));
         }
         let settings: Settings = config::required(&self.config, &help)?;
+        if self.role == AgentRole::Agent && settings.proxmox.is_some() {
+            let message = format!("{}: [proxmox] is of pve-agents alone", self.config.display());
+            return Err(Failure::new(message).help(format!("take it out of {}", self.config.display())));
+        }
         let pointer = settings
             .hub
             .parse()
@@ -246,7 +253,10 @@ impl Worker for Updating {
     }
 
     fn recover(&self, command: &Command) -> Recovered {
-        self.updates.recover(command)
+        match &command.work {
+            Work::Update { .. } => self.updates.recover(command),
+            _ => self.worker.recover(command),
+        }
     }
 
     fn news(&self) -> Vec<Told> {

@@ -8,6 +8,7 @@ pub mod demo;
 pub mod doctor;
 pub mod hub;
 pub mod logging;
+mod logins;
 pub mod membership;
 pub mod pve_agent;
 pub mod up;

@@ -1,37 +1,49 @@
 //! The pve-agent: runs on every Proxmox node, reads the cluster, has guests and nodes do what Proxmox can, reaches into
 //! guests without an agent, and puts agents into them.
 
+mod access;
+mod systems;
+
+pub use self::access::ProxmoxAccess;
+
+use self::systems::Systems;
 use super::{
     agent::{HostWorker, InstallOptions, Made, pointer_of, set_up_as, status_of, tell, trial_of, uninstall_as},
-    logging,
+    logging, logins,
     membership::Home,
 };
 use crate::{
     guest::{
+        self,
         answers::Installed,
+        choose::into_machine,
+        cluster::ClusterNode,
         deploy::{Attest, Deployment, deploy},
+        node::{NodeDeployment, deploy_node, remove_node},
         once::once,
         pct::Pct,
+        qga::Qm,
         remove::remove,
-        saga::MemoryLog,
+        saga::SagaLog,
         staging::Executable,
-        transport::Transport,
+        transport::{LOGINS, Transport, TransportError},
     },
     host::{self, facts},
     link::{
         PROTOCOL,
-        envelope::{Command, DeployOrder, Work},
+        envelope::{Artifact, Command, DeployOrder, Work},
         keys::PublicKey,
-        runtime::{Link, Worker},
+        runtime::{Link, Recovered, Worker},
         wire::{AgentRole, Attestation, JoinRequest, Told},
     },
     model::{
         Failure, Inventory, Op, Outcome, Target,
         catalogue::Runs,
+        digest::Digest,
         facts::Facts,
         outcome::{Report, chain},
         policy,
-        target::What,
+        target::{Vmid, What},
         values::GuestKind,
         version::version,
     },
@@ -39,9 +51,11 @@ use crate::{
         self, Access, Client, Known, Token, Verify,
         credential::{self, CredentialError},
     },
-    sys::{cancel::Cancel, files, task::Task},
+    store::Sagas,
+    sys::{cancel::Cancel, clock, files, task::Task},
 };
 use std::{
+    io::Read as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -51,6 +65,10 @@ use std::{
 const API: &str = "127.0.0.1:8006";
 /// What its certificate is signed by.
 const AUTHORITY: &str = "/etc/pve/pve-root-ca.pem";
+/// How long the hub may take to give an executable.
+const FETCHING: Duration = Duration::from_mins(5);
+/// What only root sees, and is gone with the next boot: keys of connections live there as long as those do.
+const PRIVATE: &str = "/run/remotectl";
 /// How often the cluster is looked at.
 const REFRESH: Duration = Duration::from_secs(10);
 
@@ -65,6 +83,9 @@ pub fn run(config: Option<PathBuf>) -> Result<(), Failure> {
         attesting,
         reach: Box::new(into_guest),
         executable: Box::new(executable),
+        nodes: Some(Box::new(onto_node)),
+        fetched: home.state.join("fetched"),
+        sagas: Box::new(Sagas::at(&home.state.join("sagas.db"))),
         host: HostWorker::default(),
     });
     home.run(link, party, Arc::new(worker))
@@ -72,7 +93,7 @@ pub fn run(config: Option<PathBuf>) -> Result<(), Failure> {
 
 /// `pve-agent install`: also makes the Proxmox role, user and token through pveum.
 pub fn install(options: &InstallOptions) -> Result<(), Failure> {
-    tell(AgentRole::PveAgent, options.json, set_up(options)?)
+    tell(AgentRole::PveAgent, options.json, set_up(&options.read()?)?)
 }
 
 /// Does what `pve-agent install` does, and tells nobody.
@@ -161,8 +182,12 @@ pub(super) fn token(home: &Home) -> Result<Token, Failure> {
     serde_json::from_str(&text).map_err(|error| Failure::of("reading the credential", &error).help(help))
 }
 
-/// A client of the node's own API with that.
+/// A client of the Proxmox API: by the configuration where that says how, else of the node's own with the kept token.
 pub(super) fn client(home: &Home) -> Result<Client, Failure> {
+    let configured = if home.config.exists() { home.settings()?.0.proxmox } else { None };
+    if let Some(access) = configured {
+        return access.client();
+    }
     let token = token(home)?;
     let access = Access { address: API.to_owned(), verify: Verify::AuthorityFile(PathBuf::from(AUTHORITY)), token };
     Client::connect(&access).map_err(|error| Failure::new(chain(&error)).help(error.help()))
@@ -170,6 +195,9 @@ pub(super) fn client(home: &Home) -> Result<Client, Failure> {
 
 /// A way into a guest, or why there is none.
 pub type Reach = dyn Fn(&Target) -> Result<Box<dyn Transport>, Box<Outcome>> + Send + Sync;
+
+/// A way onto another node of the cluster.
+pub type ReachNode = dyn Fn(&str, Option<&str>) -> Result<Box<dyn Transport>, TransportError> + Send + Sync;
 
 /// What a pve-agent works with.
 pub struct PveParts {
@@ -179,8 +207,14 @@ pub struct PveParts {
     pub attesting: Link,
     /// Into guests of its node.
     pub reach: Box<Reach>,
+    /// Onto other nodes, by name and address; none where there are none.
+    pub nodes: Option<Box<ReachNode>>,
     /// Where the executable is that is put into guests, at the moment of asking.
     pub executable: Box<dyn Fn() -> PathBuf + Send + Sync>,
+    /// Where executables for other architectures are kept that the hub has given.
+    pub fetched: PathBuf,
+    /// How far deployments have come, for whatever comes after this process.
+    pub sagas: Box<dyn SagaLog>,
     /// The operations of the node itself.
     pub host: HostWorker,
 }
@@ -190,12 +224,13 @@ pub struct PveWorker {
     parts: PveParts,
     known: Mutex<Known>,
     told: Mutex<Option<Inventory>>,
+    systems: Mutex<Systems>,
 }
 
 impl PveWorker {
     /// One that works with these.
     pub fn new(parts: PveParts) -> Self {
-        Self { parts, known: Mutex::default(), told: Mutex::default() }
+        Self { parts, known: Mutex::default(), told: Mutex::default(), systems: Mutex::default() }
     }
 
     /// Does something inside a guest of this node.
@@ -206,8 +241,31 @@ impl PveWorker {
         }
     }
 
+    /// Does something on another node of the cluster.
+    fn on_node(&self, target: &Target, name: &str, act: impl FnOnce(&dyn Transport) -> Outcome) -> Outcome {
+        let Some(reach) = &self.parts.nodes else {
+            return Outcome::rejected(format!("{target} can't be reached from another node here"));
+        };
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let node = told.as_ref().and_then(|inventory| inventory.node(name)).cloned();
+        drop(told);
+        match reach(name, node.and_then(|node| node.address).as_deref()) {
+            Ok(transport) => act(transport.as_ref()),
+            Err(error) => Outcome::of_error(&error).with_help(error.help(&target.to_string())),
+        }
+    }
+
     fn deploy(&self, command: &Command, order: &DeployOrder, task: &Task) -> Outcome {
         let target = &command.target;
+        let wanted = clock::unix_seconds() < command.issued + i64::try_from(command.timeout).unwrap_or(i64::MAX);
+        if let Some(name) = target.node_name() {
+            return self.on_node(target, name, |transport| {
+                let (executable, join) = ((self.parts.executable)(), order.join.as_str());
+                let executable = as_executable(&executable);
+                let deployment = NodeDeployment { command: &command.id, target, executable, join, wanted };
+                deploy_node(deployment, transport, self.parts.sagas.as_ref(), task)
+            });
+        }
         self.inside(target, |transport| {
             let executable = (self.parts.executable)();
             let deployment = Deployment {
@@ -216,10 +274,25 @@ impl PveWorker {
                 executable: as_executable(&executable),
                 hubs: &order.addresses,
                 join: &order.join,
+                wanted,
             };
-            let attest = AttestBy { link: &self.parts.attesting, command, order };
-            deploy(deployment, transport, &attest, &MemoryLog::default(), task)
+            let attest = AttestBy { link: &self.parts.attesting, fetched: &self.parts.fetched, command, order };
+            deploy(deployment, transport, &attest, self.parts.sagas.as_ref(), task)
         })
+    }
+}
+
+impl PveWorker {
+    /// Vouches for the agent that is in a guest; where there is none any more it is deployed.
+    fn attest(&self, command: &Command, order: &DeployOrder, task: &Task) -> Outcome {
+        let target = &command.target;
+        let attested = |transport: &dyn Transport| {
+            let path = (self.parts.executable)();
+            let register = |installed: &Installed| vouch(&self.parts.attesting, command, order, installed);
+            let attested = guest::attest(target, &as_executable(&path), transport, &register, task);
+            attested.unwrap_or_else(|| self.deploy(command, order, task))
+        };
+        self.inside(target, attested)
     }
 }
 
@@ -229,6 +302,10 @@ impl Worker for PveWorker {
         let target = &command.target;
         match &command.work {
             Work::Echo => Outcome::success("the pve-agent answers"),
+            Work::Perform { op: Op::AgentRemove {} } if target.is_node() => {
+                let name = target.node_name().unwrap_or_default();
+                self.on_node(target, name, |transport| remove_node(transport, target, &task))
+            }
             Work::Perform { op: Op::AgentRemove {} } => {
                 self.inside(target, |transport| remove(transport, target, &task))
             }
@@ -246,6 +323,15 @@ impl Worker for PveWorker {
                 once(transport, &as_executable(&executable), op, target, &task)
             }),
             Work::Deploy { order } => self.deploy(command, order, &task),
+            Work::Attest { order } => self.attest(command, order, &task),
+        }
+    }
+
+    /// A deployment is on record, row by row; to remove what is gone does no harm.
+    fn recover(&self, command: &Command) -> Recovered {
+        match &command.work {
+            Work::Deploy { .. } | Work::Perform { op: Op::AgentRemove {} } => Recovered::Resume,
+            _ => Recovered::Unknown,
         }
     }
 
@@ -254,7 +340,10 @@ impl Worker for PveWorker {
             self.parts.host.changed_facts().map(|facts| Told::Facts { facts }).into_iter().collect();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         match proxmox::inventory(&self.parts.client, &mut known) {
-            Ok(inventory) => {
+            Ok(mut inventory) => {
+                let node = self.parts.host.machine().system().hostname();
+                let mut systems = self.systems.lock().unwrap_or_else(PoisonError::into_inner);
+                systems.fill(&mut inventory, &node, &self.parts.reach);
                 let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
                 if told.as_ref() != Some(&inventory) {
                     news.push(Told::Inventory { inventory: Box::new(inventory.clone()) });
@@ -288,12 +377,23 @@ impl Worker for PveWorker {
 fn into_guest(target: &Target) -> Result<Box<dyn Transport>, Box<Outcome>> {
     match &target.what {
         What::Guest(GuestKind::Ct, vmid) => Ok(Box::new(Pct::new(*vmid))),
-        What::Guest(GuestKind::Vm, _) => Err(Box::new(
-            Outcome::rejected(format!("{target}: virtual machines are not reached from their node yet"))
-                .with_help("remotectl hub join-token, then `remotectl agent install --join …` inside it"),
-        )),
+        What::Guest(GuestKind::Vm, vmid) => into_vm(target, *vmid),
         _ => Err(Box::new(Outcome::rejected(format!("{target} is no guest")))),
     }
+}
+
+/// The way onto another node.
+fn onto_node(name: &str, address: Option<&str>) -> Result<Box<dyn Transport>, TransportError> {
+    Ok(Box::new(ClusterNode::new(name, address)?))
+}
+
+fn into_vm(target: &Target, vmid: Vmid) -> Result<Box<dyn Transport>, Box<Outcome>> {
+    let file = Path::new(LOGINS);
+    let login = logins::login(file, target).map_err(|failure| Box::new(Outcome::rejected(failure.message)))?;
+    into_machine(Qm::new(vmid), || login, Path::new(PRIVATE)).map_err(|error| {
+        let outcome = Outcome::rejected(format!("{target} can't be reached into: {}", chain(&error)));
+        Box::new(outcome.with_help(error.help(&target.to_string())))
+    })
 }
 
 /// This very executable, as it runs: the file that it was started from may be another by now.
@@ -305,26 +405,54 @@ fn as_executable(path: &Path) -> Executable<'_> {
     Executable { path, version: version(), arch: std::env::consts::ARCH }
 }
 
-/// Vouches for a key that was read out of a guest of this node, in the name of one running deployment.
+/// Registers a key that was read out of a guest of this node, in the name of one running command: the generation that the
+/// hub gives it.
+fn vouch(link: &Link, command: &Command, order: &DeployOrder, installed: &Installed) -> Result<u64, String> {
+    let request = JoinRequest {
+        protocol: PROTOCOL,
+        public_key: PublicKey::try_from(installed.public_key.clone())?,
+        role: AgentRole::Agent,
+        target: command.target.clone(),
+        version: version().to_owned(),
+        token: None,
+        attestation: Some(Attestation { command: command.id.clone(), nonce: order.nonce.clone() }),
+    };
+    link.join(&request).map(|reply| reply.generation).map_err(|error| chain(&error))
+}
+
+/// Vouches for a key in a deployment.
 struct AttestBy<'a> {
     link: &'a Link,
+    fetched: &'a Path,
     command: &'a Command,
     order: &'a DeployOrder,
 }
 
 impl Attest for AttestBy<'_> {
-    fn attest(&self, target: &Target, installed: &Installed, _facts: &Facts) -> Result<(), String> {
-        let public_key = PublicKey::try_from(installed.public_key.clone())?;
-        let request = JoinRequest {
-            protocol: PROTOCOL,
-            public_key,
-            role: AgentRole::Agent,
-            target: target.clone(),
-            version: version().to_owned(),
-            token: None,
-            attestation: Some(Attestation { command: self.command.id.clone(), nonce: self.order.nonce.clone() }),
-        };
-        self.link.join(&request).map(|_| ()).map_err(|error| chain(&error))
+    fn attest(&self, _target: &Target, installed: &Installed, _facts: &Facts) -> Result<(), String> {
+        vouch(self.link, self.command, self.order, installed).map(drop)
+    }
+
+    fn executable(&self, arch: &str) -> Result<Option<PathBuf>, String> {
+        let Some(build) = self.order.builds.iter().find(|build| build.arch == arch) else { return Ok(None) };
+        let Artifact { sha256, size } = &build.artifact;
+        let path = self.fetched.join(sha256.as_str());
+        let is_it = |bytes: &[u8]| Digest::of(bytes) == *sha256;
+        if files::read(&path).is_ok_and(|there| is_it(&there)) {
+            return Ok(Some(path));
+        }
+        let mut bytes = Vec::new();
+        let body = self.link.artifact(sha256, FETCHING).map_err(|error| chain(&error))?;
+        body.take(size + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+        if !is_it(&bytes) {
+            return Err("what came is not what the hub said it would be".to_owned());
+        }
+        // Those of former versions are not wanted any more.
+        files::remove_tree(self.fetched)
+            .and_then(|()| files::create_directory(self.fetched, 0o700))
+            .and_then(|()| files::write_atomic(&path, &bytes, 0o600))
+            .map_err(|error| chain(&error))?;
+        Ok(Some(path))
     }
 
     fn withdraw(&self, _target: &Target, _installed: &Installed) -> Result<(), String> {

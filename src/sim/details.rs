@@ -1,7 +1,11 @@
 //! What a simulated cluster knows beyond its inventory: settings that were changed, snapshots, what storages hold, who is
 //! managed by HA. And the faults that a test or a demonstration asks for.
 
-use super::lock;
+use super::{
+    lock,
+    memory::{hardware_address, later_address, stable_uuid},
+};
+use crate::{model::inventory::Guest, sys::clock::unix_seconds as now};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,7 +50,27 @@ pub struct Faults {
     pub offline: BTreeSet<String>,
     /// The next answer to a request with this in its path is not sent: it was acted upon, and the connection breaks.
     pub lost_answer: Option<String>,
+    /// Before the next request with this in its path is answered, somebody moves a guest.
+    pub moves: Option<Elsewhere>,
+    /// The nodes don't see a majority of each other: nothing can be changed.
+    pub no_quorum: bool,
+    /// Guests that HA's rules keep from being moved, each by another one: `ct:102`.
+    pub kept_by_ha: BTreeMap<u32, String>,
 }
+
+/// A guest that somebody moves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Before which request.
+    pub path: String,
+    /// Which guest.
+    pub vmid: u32,
+    /// Where to.
+    pub node: String,
+}
+
+/// What Proxmox says of a change in a cluster without a majority.
+pub(super) const NO_QUORUM: &str = "cluster not ready - no quorum?";
 
 /// A snapshot.
 #[derive(Debug, Clone)]
@@ -65,6 +89,10 @@ pub(super) struct State {
     /// By guest: what holds until its next start instead of what its configuration says.
     pub holds: BTreeMap<u32, BTreeMap<String, Value>>,
     pub snapshots: BTreeMap<u32, Vec<Snapshot>>,
+    /// How often a vmid has been free again: whoever has it next is somebody else.
+    pub births: BTreeMap<u32, u32>,
+    /// How often a guest has been put back to an earlier state.
+    pub rewound: BTreeMap<u32, u32>,
     /// The template that a guest's disks build on.
     pub linked: BTreeMap<u32, u32>,
     pub paused: BTreeSet<u32>,
@@ -101,6 +129,18 @@ impl Details {
 }
 
 impl State {
+    /// Snapshots that a guest has from the beginning: one a day, the newest of yesterday.
+    pub fn seed(&mut self, guest: &Guest) {
+        let (mut ago, mut parent) = (i64::try_from(guest.snapshots.len()).unwrap_or_default(), None);
+        for name in &guest.snapshots {
+            let (description, settings) = (String::new(), BTreeMap::new());
+            let taken = now() - ago * 86_400;
+            let snapshot = Snapshot { name: name.clone(), description, taken, parent: parent.take(), settings };
+            self.snapshots.entry(guest.vmid).or_default().push(snapshot);
+            (ago, parent) = (ago - 1, Some(name.clone()));
+        }
+    }
+
     /// Puts a guest's changed settings over what the backend says.
     pub fn overlay(&self, vmid: u32, config: &mut BTreeMap<String, Value>) {
         for (key, value) in self.settings.get(&vmid).into_iter().flatten() {
@@ -112,6 +152,32 @@ impl State {
         }
         if let Some(last) = self.snapshots.get(&vmid).and_then(|all| all.last()) {
             config.insert("parent".to_owned(), json!(last.name));
+        }
+        self.identify(vmid, config);
+    }
+
+    /// What tells a guest from others: its network card's address, and a virtual machine's identifiers. Whoever has a vmid
+    /// after somebody else has others, and a virtual machine that was put back to an earlier state another generation.
+    fn identify(&self, vmid: u32, config: &mut BTreeMap<String, Value>) {
+        let birth = self.births.get(&vmid).copied().unwrap_or_default();
+        let rewound = self.rewound.get(&vmid).copied().unwrap_or_default();
+        let mac = if birth == 0 { hardware_address(vmid) } else { later_address(vmid, birth) };
+        if let Some(Value::String(card)) = config.get_mut("net0") {
+            let bare = card.replace(&hardware_address(vmid), &mac);
+            *card = match bare.split_once(',') {
+                _ if bare.contains(&mac) => bare,
+                Some((name, rest)) if name.starts_with("name=") => format!("{name},hwaddr={mac},{rest}"),
+                Some((model, rest)) => format!("{model}={mac},{rest}"),
+                None => format!("{bare}={mac}"),
+            };
+        }
+        if birth > 0 && config.contains_key("smbios1") {
+            let uuid = stable_uuid(vmid, &format!("smbios {birth}"));
+            config.insert("smbios1".to_owned(), json!(format!("uuid={uuid}")));
+        }
+        if birth + rewound > 0 && config.contains_key("vmgenid") {
+            let uuid = stable_uuid(vmid, &format!("vmgenid {birth} {rewound}"));
+            config.insert("vmgenid".to_owned(), json!(uuid));
         }
     }
 

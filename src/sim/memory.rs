@@ -215,7 +215,14 @@ pub(crate) fn hardware_address(vmid: u32) -> String {
     format!("BC:24:11:{high:02X}:{middle:02X}:{low:02X}")
 }
 
-fn stable_uuid(vmid: u32, what: &str) -> String {
+/// The same for whoever has a vmid after somebody else has had it.
+pub(crate) fn later_address(vmid: u32, birth: u32) -> String {
+    let digest = crate::model::digest::Digest::of(format!("{vmid}/{birth}").as_bytes());
+    let hex = digest.as_str().to_ascii_uppercase();
+    format!("BC:24:11:{}:{}:{}", &hex[..2], &hex[2..4], &hex[4..6])
+}
+
+pub(super) fn stable_uuid(vmid: u32, what: &str) -> String {
     let digest = crate::model::digest::Digest::of(format!("{what}/{vmid}").as_bytes());
     let hex = digest.as_str();
     format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])

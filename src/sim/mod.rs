@@ -21,7 +21,7 @@ mod tickets;
 
 pub use access::{Access, AccessError, Identity};
 pub use backend::{Action, Backend, NodeUsage, Usage};
-pub use details::{Faults, Volume};
+pub use details::{Elsewhere, Faults, Volume};
 pub use guests::World;
 pub use memory::Memory;
 pub use router::Request;
@@ -66,7 +66,9 @@ impl Cluster {
     /// A cluster over a backend. The pools are those that the inventory's guests name.
     pub fn new(backend: Arc<dyn Backend>, access: Access) -> Self {
         let mut pools: BTreeMap<String, Pool> = BTreeMap::new();
+        let details = details::Details::default();
         for guest in backend.inventory().guests {
+            details.state().seed(&guest);
             if let Some(pool) = guest.pool {
                 pools.entry(pool).or_default().members.push(guest.vmid);
             }
@@ -79,7 +81,7 @@ impl Cluster {
             pools: Mutex::new(pools),
             fingerprints: Mutex::default(),
             authentication_delay: Duration::from_secs(3),
-            details: Arc::default(),
+            details: Arc::new(details),
         }
     }
 
@@ -108,6 +110,18 @@ impl Cluster {
     /// What goes wrong from now on.
     pub fn faults(&self) -> MutexGuard<'_, Faults> {
         self.details.faults()
+    }
+
+    /// Has somebody move a guest, where a fault says that this is the moment.
+    fn surprise(&self, target: &str) {
+        let mut faults = self.faults();
+        let Some(moved) = faults.moves.take_if(|moved| target.contains(&moved.path)) else { return };
+        drop(faults);
+        self.backend.adjust(&mut |inventory| {
+            if let Some(guest) = inventory.guests.iter_mut().find(|guest| guest.vmid == moved.vmid) {
+                guest.node.clone_from(&moved.node);
+            }
+        });
     }
 
     /// Puts a file onto a storage.

@@ -128,7 +128,11 @@ async fn answer(State(shared): State<Shared>, request: http::Request<Body>) -> R
     let (latency, details) = (cluster.faults().latency, Arc::clone(&cluster.details));
     let target = request.target.clone();
     sleep(latency).await;
-    let handled = spawn_blocking(move || cluster.handle(&node, &request)).await;
+    let handled = spawn_blocking(move || {
+        cluster.surprise(&request.target);
+        cluster.handle(&node, &request)
+    })
+    .await;
     if details.loses(&target) {
         let broken = io::Error::new(io::ErrorKind::ConnectionReset, "on demand");
         return Response::new(Body::from_stream(tokio_stream::once(Err::<Vec<u8>, _>(broken))));

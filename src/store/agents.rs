@@ -1,7 +1,7 @@
 //! Agents: who they are, by which key, and what they have told.
 
 use super::{Store, StoreError, json, operators::audit, text};
-use crate::model::{Inventory, Target, digest::Digest, facts::Facts, target::What};
+use crate::model::{Inventory, Target, digest::Digest, facts::Facts, hold::Hold, inventory::Incarnation, target::What};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 /// An agent on record.
@@ -25,14 +25,32 @@ pub struct AgentRecord {
     pub joined_at: i64,
     /// What it has told of its machine.
     pub facts: Option<Facts>,
+    /// Why it is not listened to; `None` where it is.
+    pub hold: Option<Hold>,
     /// The hub's seal over who it is.
     pub seal: String,
+}
+
+/// Which guest a target is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncarnationRecord {
+    /// The hub's name for this one guest, whatever its vmid.
+    pub uuid: String,
+    /// What it is called now.
+    pub target: Target,
+    /// What the hypervisor knows of it.
+    pub facts: Incarnation,
+    /// Since when it is so, in seconds since the epoch.
+    pub since: i64,
 }
 
 /// A join token's role, target, expiry, user and seal.
 type Token = (String, Option<String>, i64, Option<String>, String);
 
-fn agent(row: &Row) -> rusqlite::Result<(AgentRecord, String, Option<String>)> {
+/// An agent with what is still text: target, facts, hold.
+type Raw = (AgentRecord, String, Option<String>, Option<String>);
+
+fn agent(row: &Row) -> rusqlite::Result<Raw> {
     let record = AgentRecord {
         id: row.get(0)?,
         public_key: row.get(1)?,
@@ -43,12 +61,14 @@ fn agent(row: &Row) -> rusqlite::Result<(AgentRecord, String, Option<String>)> {
         joined: row.get(6)?,
         joined_at: row.get(7)?,
         facts: None,
+        hold: None,
         seal: row.get(9)?,
     };
-    Ok((record, row.get(3)?, row.get(8)?))
+    Ok((record, row.get(3)?, row.get(8)?, row.get(10)?))
 }
 
 fn insert(connection: &Connection, record: &AgentRecord) -> Result<(), StoreError> {
+    evicted(connection, &record.id)?;
     // A new agent for a target takes the place of the one before: its key is no longer known.
     let target = record.target.to_string();
     connection.execute("DELETE FROM agents WHERE target = ?1 OR id = ?2", params![target, record.id])?;
@@ -59,6 +79,17 @@ fn insert(connection: &Connection, record: &AgentRecord) -> Result<(), StoreErro
     let values = params![id, public_key, role, target, version, generation, joined, joined_at, seal];
     connection.execute(sql, values)?;
     audit(connection, *joined_at, id, "agent.join", &target)
+}
+
+/// `Conflict` where that identity has ended for good.
+fn evicted(connection: &Connection, id: &str) -> Result<(), StoreError> {
+    let sql = "SELECT count(*) FROM evicted WHERE id = ?1";
+    if connection.query_row(sql, [id], |row| row.get::<_, i64>(0))? == 0 {
+        return Ok(());
+    }
+    Err(StoreError::Conflict(format!(
+        "{id} was evicted: there, `remotectl agent uninstall --purge` takes its key away, and a new one may join"
+    )))
 }
 
 /// A token without a target lets nobody take the place of another.
@@ -79,15 +110,16 @@ impl Store {
     /// All agents.
     pub fn agents(&self) -> Result<Vec<AgentRecord>, StoreError> {
         self.read(|connection| {
-            let sql =
-                "SELECT id, public_key, role, target, version, generation, joined, joined_at, facts, seal FROM agents";
+            let sql = "SELECT id, public_key, role, target, version, generation, joined, joined_at, facts, seal, hold
+                       FROM agents";
             let mut query = connection.prepare(sql)?;
             let rows: Vec<_> = query.query_map([], agent)?.collect::<Result<_, _>>()?;
-            let whole = |(mut record, target, facts): (AgentRecord, String, Option<String>)| {
+            let whole = |(mut record, target, facts, hold): Raw| {
                 record.target = target.parse().map_err(|error: crate::model::target::TargetError| {
                     StoreError::Malformed { what: "target", why: error.to_string() }
                 })?;
                 record.facts = facts.map(|facts| json("fact", &facts)).transpose()?;
+                record.hold = hold.map(|hold| json("hold", &hold)).transpose()?;
                 Ok(record)
             };
             rows.into_iter().map(whole).collect()
@@ -158,11 +190,90 @@ impl Store {
         .await
     }
 
+    /// How much of each agent's journal no crash of its machine can have taken away.
+    pub fn kept_marks(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        self.read(|connection| {
+            let mut query = connection.prepare("SELECT id, kept FROM agents WHERE kept > 0")?;
+            Ok(query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Keeps such a mark.
+    pub async fn set_kept(&self, id: String, kept: u64) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            connection.prepare_cached("UPDATE agents SET kept = ?1 WHERE id = ?2")?.execute(params![kept, id])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Which guest each target is.
+    pub fn incarnations(&self) -> Result<Vec<IncarnationRecord>, StoreError> {
+        self.read(|connection| {
+            let mut query = connection.prepare("SELECT uuid, target, facts, since FROM incarnations")?;
+            let rows: Vec<(String, String, String, i64)> = query
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+                .collect::<Result<_, _>>()?;
+            let whole = |(uuid, target, facts, since): (String, String, String, i64)| {
+                let target = target.parse().map_err(|error: crate::model::target::TargetError| {
+                    StoreError::Malformed { what: "target", why: error.to_string() }
+                })?;
+                Ok(IncarnationRecord { uuid, target, facts: json("incarnation", &facts)?, since })
+            };
+            rows.into_iter().map(whole).collect()
+        })
+    }
+
+    /// Keeps which guests these targets are.
+    pub async fn set_incarnations(&self, records: Vec<IncarnationRecord>) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            let sql = "INSERT INTO incarnations (target, uuid, facts, since) VALUES (?1, ?2, ?3, ?4)
+                       ON CONFLICT (target) DO UPDATE SET uuid = excluded.uuid, facts = excluded.facts, since = excluded.since";
+            let mut insert = connection.prepare_cached(sql)?;
+            for IncarnationRecord { uuid, target, facts, since } in records {
+                insert.execute(params![target.to_string(), uuid, text(&facts), since])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Forgets an agent.
     pub async fn remove_agent(&self, id: String, now: i64, by: String) -> Result<(), StoreError> {
         self.write(move |connection| {
             connection.execute("DELETE FROM agents WHERE id = ?1", [&id])?;
             audit(connection, now, &by, "agent.remove", &id)
+        })
+        .await
+    }
+
+    /// Keeps whether an agent is listened to, with the seal over that; `what` is the audit trail's word. `Conflict` where
+    /// there is no such agent any more.
+    pub async fn set_hold(
+        &self,
+        record: AgentRecord,
+        what: &'static str,
+        by: String,
+        now: i64,
+    ) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            let hold = record.hold.as_ref().map(text);
+            let sql = "UPDATE agents SET hold = ?1, seal = ?2 WHERE id = ?3";
+            if connection.execute(sql, params![hold, record.seal, record.id])? == 0 {
+                return Err(StoreError::Conflict(format!("agent {} is not known any more", record.id)));
+            }
+            audit(connection, now, &by, what, &record.target.to_string())
+        })
+        .await
+    }
+
+    /// Forgets an agent, and never takes its key again.
+    pub async fn evict_agent(&self, id: String, target: Target, by: String, now: i64) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            connection.execute("DELETE FROM agents WHERE id = ?1", [&id])?;
+            let sql = "INSERT INTO evicted (id, target, at, by) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO NOTHING";
+            connection.execute(sql, params![id, target.to_string(), now, by])?;
+            audit(connection, now, &by, "agent.evict", &format!("{target} {id}"))
         })
         .await
     }
@@ -219,6 +330,7 @@ mod tests {
             joined: "token".to_owned(),
             joined_at: 0,
             facts: None,
+            hold: None,
             seal: String::new(),
         }
     }
@@ -251,6 +363,16 @@ mod tests {
         let stranger = store.join_by_token(record("third"), Digest::of(b"other"), 0, good).await.unwrap_err();
         assert_eq!(stranger.to_string(), "the join token is not known");
         assert_eq!(store.agents().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn who_was_evicted_stays_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, hash) = store_with_token(directory.path()).await;
+        store.evict_agent("bad".into(), Target::host("bad"), "root".into(), 0).await.unwrap();
+        let refused = store.join_by_token(record("bad"), hash.clone(), 0, good).await.unwrap_err();
+        assert!(refused.to_string().starts_with("bad was evicted"), "{refused}");
+        store.join_by_token(record("other"), hash, 0, good).await.expect("the token was not used up by that");
     }
 
     #[tokio::test]

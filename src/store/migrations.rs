@@ -4,7 +4,8 @@ use super::StoreError;
 use rusqlite::Connection;
 use std::path::Path;
 
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 
 CREATE TABLE operators (
@@ -48,7 +49,20 @@ CREATE INDEX commands_open ON commands (agent, seq) WHERE state IN ('queued', 'a
 CREATE TABLE audit (
     id INTEGER PRIMARY KEY, at INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, about TEXT NOT NULL
 ) STRICT;
-"];
+",
+    "
+ALTER TABLE agents ADD COLUMN hold TEXT;
+
+CREATE TABLE evicted (id TEXT PRIMARY KEY, target TEXT NOT NULL, at INTEGER NOT NULL, by TEXT NOT NULL) STRICT;
+",
+    "
+ALTER TABLE agents ADD COLUMN kept INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE incarnations (
+    target TEXT PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, facts TEXT NOT NULL, since INTEGER NOT NULL
+) STRICT;
+",
+];
 
 /// Whether this version knows the database's schema.
 pub fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {

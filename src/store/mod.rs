@@ -6,12 +6,15 @@ mod commands;
 mod migrations;
 mod operators;
 mod plans;
+mod sagas;
 
-pub use agents::AgentRecord;
+pub use agents::{AgentRecord, IncarnationRecord};
 pub use commands::{CommandRecord, NewCommand};
 pub use operators::{JoinTokenRecord, OperatorRecord};
 pub use plans::StoredPlan;
+pub use sagas::Sagas;
 
+use crate::sys::crash;
 use rusqlite::{Connection, OpenFlags};
 use std::{
     path::{Path, PathBuf},
@@ -216,6 +219,7 @@ fn write_all(connection: &Connection, jobs: &mpsc::Receiver<Job>) {
             let Ok(next) = jobs.try_recv() else { break };
             finishes.push(next(connection));
         }
+        crash::point("committing");
         let committed = connection.execute_batch("COMMIT").map_err(|error| error.to_string());
         if let Err(why) = &committed {
             tracing::error!(why, "a commit failed");

@@ -5,7 +5,8 @@ use crate::model::{
     Plan, Target,
     answer::TargetResult,
     digest::Digest,
-    state::{PlanEvent, PlanState},
+    outcome::Ending,
+    state::{CommandEvent, CommandState, PlanEvent, PlanState},
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -103,6 +104,21 @@ fn keep(connection: &Connection, plan: &str, result: &TargetResult) -> Result<()
     Ok(())
 }
 
+fn settle_one(connection: &Connection, plan: &str, result: &TargetResult, ending: Ending) -> Result<(), StoreError> {
+    let target = result.target.to_string();
+    let sql = "UPDATE results SET result = ?1 WHERE plan = ?2 AND step = ?3 AND target = ?4";
+    connection.prepare_cached(sql)?.execute(params![text(result), plan, result.step, target])?;
+    let sql = "SELECT id, state FROM commands WHERE plan = ?1 AND step = ?2 AND target = ?3 AND state = 'unknown'";
+    let read = |row: &Row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
+    let found = connection.prepare_cached(sql)?.query_row(params![plan, result.step, target], read).optional()?;
+    let Some((command, state)) = found else { return Ok(()) };
+    let state = CommandState::parse(&state)
+        .ok_or_else(|| StoreError::Malformed { what: "command", why: format!("`{state}` is no state") })?;
+    let next = state.next(CommandEvent::Settled(ending)).map_err(|error| StoreError::Conflict(error.to_string()))?;
+    connection.execute("UPDATE commands SET state = ?1 WHERE id = ?2", params![next.as_str(), command])?;
+    Ok(())
+}
+
 impl Store {
     /// Keeps a new plan; `Conflict` where the id is taken.
     pub async fn add_plan(&self, plan: Plan, operator: String) -> Result<(), StoreError> {
@@ -148,9 +164,55 @@ impl Store {
         self.select(&format!("SELECT {COLUMNS} FROM plans ORDER BY created DESC, rowid DESC LIMIT {limit}"))
     }
 
-    /// Plans that were running when the hub stopped.
-    pub fn running_plans(&self) -> Result<Vec<StoredPlan>, StoreError> {
-        self.select(&format!("SELECT {COLUMNS} FROM plans WHERE state = 'running' ORDER BY created"))
+    /// Plans that were running when the hub stopped, and those that had been cancelled while something of them was under way.
+    pub fn unfinished_plans(&self) -> Result<Vec<StoredPlan>, StoreError> {
+        self.select(&format!(
+            "SELECT {COLUMNS} FROM plans WHERE state = 'running' OR state = 'cancelled' AND id IN
+             (SELECT plan FROM commands WHERE state IN ('queued', 'accepted')) ORDER BY created"
+        ))
+    }
+
+    /// Says how what is unknown of a plan ended, on one target or on all: its results as they are then. `Conflict` where
+    /// nothing of it is unknown, and where it is still under way.
+    pub async fn settle(
+        &self,
+        id: String,
+        target: Option<Target>,
+        ending: Ending,
+        reason: String,
+        by: String,
+        now: i64,
+    ) -> Result<Vec<TargetResult>, StoreError> {
+        self.write(move |connection| {
+            let sql = "SELECT result FROM results WHERE plan = ?1 ORDER BY step, rowid";
+            let rows: Vec<String> =
+                connection.prepare_cached(sql)?.query_map([&id], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            let all: Vec<TargetResult> = rows.iter().map(|text| json("result", text)).collect::<Result<_, _>>()?;
+            let unknown = |result: &TargetResult| {
+                result.state == Ending::Unknown.as_str()
+                    && target.as_ref().is_none_or(|target| *target == result.target)
+            };
+            let (mut succeeded, mut settled) = (0, Vec::new());
+            for result in &all {
+                let mut result = result.clone();
+                if unknown(&result) {
+                    result.summary = format!("{by} says so: {reason} (was: {})", result.summary);
+                    ending.as_str().clone_into(&mut result.state);
+                    result.help = None;
+                    settle_one(connection, &id, &result, ending)?;
+                    audit(connection, now, &by, "plan.settle", &format!("{id} {} {ending}: {reason}", result.target))?;
+                    settled.push(result.clone());
+                }
+                succeeded += usize::from(result.succeeded());
+            }
+            if settled.is_empty() {
+                return Err(StoreError::Conflict(format!("nothing of plan {id} is unknown there")));
+            }
+            let event = PlanEvent::Settled { succeeded, failed: all.len() - succeeded };
+            advance(connection, &id, event, now)?;
+            Ok(settled)
+        })
+        .await
     }
 
     fn select(&self, sql: &str) -> Result<Vec<StoredPlan>, StoreError> {

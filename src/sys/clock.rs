@@ -48,6 +48,15 @@ pub fn local_to_unix(local: jiff::civil::DateTime) -> Option<i64> {
     local.to_zoned(zone).ok().map(|zoned| zoned.timestamp().as_second())
 }
 
+/// A time as people at this machine read it: `2026-11-22 09:34` in its time zone (UTC, and said so, where it has none).
+pub fn local_minute(unix_seconds: i64) -> String {
+    let zone = jiff::tz::TimeZone::try_system();
+    let mark = if zone.is_ok() { "" } else { " UTC" };
+    let zoned =
+        jiff::Timestamp::from_second(unix_seconds).map(|time| time.to_zoned(zone.unwrap_or(jiff::tz::TimeZone::UTC)));
+    zoned.map_or_else(|_| "-".to_owned(), |time| format!("{}{mark}", time.strftime("%Y-%m-%d %H:%M")))
+}
+
 /// A clock that may be corrected by a difference. Clones share the difference.
 #[derive(Debug, Clone, Default)]
 pub struct Clock(Arc<AtomicI64>);

@@ -16,6 +16,8 @@ pub const LOG: &str = "REMOTECTL_LOG";
 pub const LOG_FORMAT: &str = "REMOTECTL_LOG_FORMAT";
 /// Another root for /etc/remotectl, /var/lib/remotectl and /run/remotectl, for tests and for several hubs on a machine.
 pub const ROOT: &str = "REMOTECTL_ROOT";
+/// At which point of `sys::crash` this process dies: for tests; a release build does not look at it.
+pub const CRASH_AT: &str = "REMOTECTL_CRASH_AT";
 /// Where the user wants temporary files.
 pub const TMPDIR: &str = "TMPDIR";
 /// What kind of terminal there is.

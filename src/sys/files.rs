@@ -65,6 +65,16 @@ pub fn read_text_if_there(path: &Path) -> Result<Option<String>, FileError> {
     }
 }
 
+/// The first line of a file that nobody but its owner may read; an error where others may.
+pub fn read_secret(path: &Path) -> Result<String, FileError> {
+    let mode = fs::metadata(path).map_err(failed("reading", path))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        let why = format!("others than its owner may read it (mode {:03o}, not 600)", mode & 0o777);
+        return Err(failed("reading", path)(io::Error::other(why)));
+    }
+    Ok(read_text(path)?.lines().next().unwrap_or_default().to_owned())
+}
+
 /// A file's whole content.
 pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     fs::read(path).map_err(failed("reading", path))

@@ -3,6 +3,8 @@
 
 pub mod cancel;
 pub mod clock;
+pub mod crash;
+pub mod disk;
 pub mod env;
 pub mod files;
 pub mod http;

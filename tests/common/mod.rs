@@ -10,7 +10,7 @@ use remotectl::{
         envelope::{Command, Party, Work},
         join::Pointer,
         journal::Journal,
-        keys::SigningKey,
+        keys::{PublicKey, SigningKey},
         runtime::{Link, Runtime, Worker},
         wire::{AgentRole, Attestation, JoinRequest, Told},
     },
@@ -281,6 +281,7 @@ impl Worker for Recorded {
         let what = match &command.work {
             Work::Perform { op } | Work::Once { op } => op.name(),
             Work::Deploy { .. } => "deploy",
+            Work::Attest { .. } => "attest",
             Work::Update { .. } => "update",
             Work::Echo => "echo",
         };
@@ -337,10 +338,15 @@ impl Agent {
 
     /// Vouches for a new key, as a pve-agent does in a deployment.
     pub fn attest(&self, target: &str, command: &str, nonce: &str) -> Result<(), String> {
+        self.attest_key(SigningKey::make().0.public(), target, command, nonce)
+    }
+
+    /// The same for this key.
+    pub fn attest_key(&self, key: PublicKey, target: &str, command: &str, nonce: &str) -> Result<(), String> {
         let link = self.link();
         let request = JoinRequest {
             protocol: PROTOCOL,
-            public_key: SigningKey::make().0.public(),
+            public_key: key,
             role: AgentRole::Agent,
             target: target.parse().unwrap(),
             version: "test".to_owned(),
@@ -380,6 +386,11 @@ impl Agent {
     /// A connection of its own to the hub, with its key.
     pub fn link(&self) -> Link {
         Link::new(&self.pointer, Arc::clone(&self.key), 1, Clock::new()).unwrap()
+    }
+
+    /// The same as another generation.
+    pub fn link_of(&self, generation: u64) -> Link {
+        Link::new(&self.pointer, Arc::clone(&self.key), generation, Clock::new()).unwrap()
     }
 
     /// Its key.

@@ -1,7 +1,7 @@
 //! The lab's containers as a backend of the simulated API: what is configured is read from /etc/pve's files, what runs
 //! from the control groups, and what is to be done is done by the node's own `pct`.
 
-use super::{container::DEFINED, run::processes_below, standin::config::Config};
+use super::{container::DEFINED, machine::Definition, run::processes_below, standin::config::Config};
 use remotectl::{
     model::{
         inventory::{Guest, Inventory, Node, Os, Storage},
@@ -74,7 +74,43 @@ impl Containers {
             services: Vec::new(),
             guest_agent: None,
             lock: config.get("lock").map(str::to_owned),
+            ha: None,
+            incarnation: None,
         }
+    }
+}
+
+/// The process of a virtual machine, by the numbers of its node.
+fn qemu(member: &Member, vmid: u32) -> Option<u32> {
+    let root = PathBuf::from(format!("/proc/{}/root", member.pid));
+    let pid = fs::read_to_string(root.join(format!("run/qemu-server/{vmid}.pid"))).ok()?.trim().parse().ok()?;
+    root.join(format!("proc/{pid}")).exists().then_some(pid)
+}
+
+fn machine(member: &Member, vmid: u32, config: &Config) -> Guest {
+    let running = qemu(member, vmid).is_some();
+    let definition = Definition::of(vmid);
+    Guest {
+        vmid,
+        kind: GuestKind::Vm,
+        name: config.get("name").unwrap_or_default().to_owned(),
+        node: member.name.clone(),
+        status: if running { "running" } else { "stopped" }.to_owned(),
+        template: config.get("template") == Some("1"),
+        tags: config.get("tags").unwrap_or_default().split(';').map(str::to_owned).collect(),
+        pool: None,
+        os: Os::new("debian", "12"),
+        addresses: definition.iter().map(Definition::address).collect(),
+        cores: 1,
+        memory_mib: config.number("memory").unwrap_or(256),
+        disk_gib: 1,
+        snapshots: Vec::new(),
+        agent: None,
+        services: Vec::new(),
+        guest_agent: config.get("agent").map(|_| running),
+        lock: config.get("lock").map(str::to_owned),
+        ha: None,
+        incarnation: None,
     }
 }
 
@@ -101,6 +137,12 @@ impl Backend for Containers {
             version: Some(remotectl::sim::VERSION.to_owned()),
             pve_agent: None,
         };
+        let machines = self.members.iter().flat_map(|member| {
+            let name = member.name.as_str();
+            Config::all_machines(&self.pve, name)
+                .into_iter()
+                .filter_map(move |vmid| Some(machine(member, vmid, &Config::read_machine(&self.pve, name, vmid).ok()?)))
+        });
         let guests = self.members.iter().flat_map(|member| {
             let name = member.name.as_str();
             Config::all(&self.pve, name)
@@ -119,12 +161,16 @@ impl Backend for Containers {
             cluster: "lab".to_owned(),
             nodes: self.members.iter().map(node).collect(),
             storages: vec![storage],
-            guests: guests.collect(),
+            guests: guests.chain(machines).collect(),
         }
     }
 
     fn config(&self, guest: &Guest) -> BTreeMap<String, Value> {
-        let config = Config::read(&self.pve, &guest.node, guest.vmid).unwrap_or_default();
+        let config = match guest.kind {
+            GuestKind::Ct => Config::read(&self.pve, &guest.node, guest.vmid),
+            GuestKind::Vm => Config::read_machine(&self.pve, &guest.node, guest.vmid),
+        };
+        let config = config.unwrap_or_default();
         let numbers = ["cores", "memory", "swap", "unprivileged", "onboot", "template"];
         let value = |(key, text): (String, String)| match text.parse::<u64>() {
             Ok(number) if numbers.contains(&key.as_str()) => (key, json!(number)),
@@ -158,6 +204,7 @@ impl Backend for Containers {
 
     fn carry_out(&self, guest: &Guest, action: &Action, log: &TaskLog) -> Result<(), String> {
         let member = self.members.iter().find(|member| member.name == guest.node).ok_or("no such node")?;
+        let tool = if guest.kind == GuestKind::Vm { "/usr/sbin/qm" } else { "/usr/sbin/pct" };
         let mut pct = Command::new("nsenter");
         pct.args([
             "--target",
@@ -170,7 +217,7 @@ impl Backend for Containers {
             "--cgroup",
             "--",
         ])
-        .args(["/usr/sbin/pct", action.word(), &guest.vmid.to_string()])
+        .args([tool, action.word(), &guest.vmid.to_string()])
         .stdin(Stdio::null());
         match action {
             Action::Shutdown { timeout, force } => {

@@ -54,6 +54,8 @@ pub const DEFINED: &[Definition] = &[
     Definition { vmid: 106, name: "full", size: "3M", ..PLAIN },
     Definition { vmid: 107, name: "read-only", read_only: true, ..PLAIN },
     Definition { vmid: 108, name: "busybox", node: "pve3", base: Base::Busybox, ..PLAIN },
+    Definition { vmid: 109, name: "sysvinit", node: "pve2", base: Base::Sysvinit, unprivileged: true, ..PLAIN },
+    Definition { vmid: 110, name: "runit", node: "pve3", base: Base::Runit, ..PLAIN },
 ];
 
 impl Definition {
@@ -150,7 +152,9 @@ impl Container<'_> {
                 let state = self.exec(["systemctl", "is-system-running"]);
                 matches!(String::from_utf8_lossy(&state.stdout).trim(), "running" | "degraded")
             }
-            Base::OpenRc | Base::Node => self.exec(["pgrep", "nginx"]).status.success(),
+            Base::OpenRc | Base::Sysvinit | Base::Runit | Base::Node | Base::Machine | Base::Kernel => {
+                self.exec(["pgrep", "nginx"]).status.success()
+            }
             Base::Busybox => self.exec(["test", "-e", "/run/up"]).status.success(),
         });
     }
@@ -192,7 +196,7 @@ pub fn listing() -> Vec<&'static str> {
 }
 
 /// The same where `find` prints nothing but names, with no more than is moving there.
-const BUSYBOX_LISTING: &str = "\
+pub const BUSYBOX_LISTING: &str = "\
     set -- / -xdev '(' -path /proc -o -path /sys -o -path /dev -o -path /run ')' -prune -o
     find \"$@\" -type d -print
     find \"$@\" ! -type d -exec stat -c '%F %n %s %Y %a %u %g' '{}' +";

@@ -6,6 +6,7 @@ pub use super::container::{Container, wait_until};
 use super::{
     cluster::{Containers, Member},
     container::DEFINED,
+    machine::{self, Machine},
     node::{Node, plug, run},
     run::{Run, cache},
 };
@@ -47,12 +48,17 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Makes the nodes and starts these containers.
-    pub fn up(containers: &[u32]) -> Self {
-        Self::try_up(containers).unwrap_or_else(|error| panic!("the lab does not come up: {error}"))
+    /// Makes the nodes and starts these guests: containers, and from 200 on virtual machines.
+    pub fn up(guests: &[u32]) -> Self {
+        Self::try_up(guests).unwrap_or_else(|error| panic!("the lab does not come up: {error}"))
     }
 
-    fn try_up(containers: &[u32]) -> io::Result<Self> {
+    fn try_up(guests: &[u32]) -> io::Result<Self> {
+        let (machines, containers): (Vec<u32>, Vec<u32>) =
+            guests.iter().partition(|vmid| machine::Definition::of(**vmid).is_some());
+        if !machines.is_empty() {
+            machine::provide(&machines)?;
+        }
         let run = Run::start()?;
         prepare(&run)?;
         let product = product();
@@ -69,8 +75,12 @@ impl Lab {
         lab.start_apis()?;
         let starts: Vec<Container> = containers.iter().map(|vmid| lab.container(*vmid)).collect();
         thread::scope(|scope| {
-            let threads: Vec<_> = starts.iter().map(|container| scope.spawn(|| container.start())).collect();
-            threads.into_iter().try_for_each(|thread| thread.join().expect("the thread that starts a container"))
+            let mut threads: Vec<_> = starts.iter().map(|container| scope.spawn(|| container.start())).collect();
+            threads.extend(machines.iter().map(|vmid| {
+                let lab = &lab;
+                scope.spawn(move || lab.machine(*vmid).start())
+            }));
+            threads.into_iter().try_for_each(|thread| thread.join().expect("the thread that starts a guest"))
         })?;
         Ok(lab)
     }
@@ -145,6 +155,12 @@ impl Lab {
         Container { node: self.node(definition.node), definition }
     }
 
+    /// A virtual machine.
+    pub fn machine(&self, vmid: u32) -> Machine<'_> {
+        let definition = machine::Definition::of(vmid).unwrap_or_else(|| panic!("no vm/{vmid}"));
+        Machine { node: self.node(definition.node), definition }
+    }
+
     /// A file of the shared /etc/pve.
     pub fn pve(&self, path: &str) -> PathBuf {
         self.run.folder.join("pve").join(path)
@@ -187,6 +203,7 @@ fn prepare(run: &Run) -> io::Result<()> {
     fs::create_dir_all(cache().join("rootfs"))?;
     symlink(cache().join("rootfs"), run.folder.join("rootfs"))?;
     DEFINED.iter().try_for_each(|definition| definition.write(&pve))?;
+    machine::DEFINED.iter().try_for_each(|definition| definition.write(&pve))?;
     let hosts = NODES.map(|(name, address)| format!("{address} {name}\n")).concat();
     fs::write(run.folder.join("hosts"), format!("127.0.0.1 localhost\n{DRIVER} driver hub\n{hosts}"))?;
     make_keys(&run.folder, &pve)
@@ -205,6 +222,7 @@ fn make_keys(folder: &Path, pve: &Path) -> io::Result<()> {
     let public = fs::read_to_string(host_key.with_extension("pub"))?;
     let names = NODES.map(|(name, address)| format!("{name},{address}")).join(",");
     fs::write(ssh.join("known_hosts"), format!("{names} {public}"))?;
+    fs::write(pve.join("priv/known_hosts"), format!("{names} {public}"))?;
     fs::write(pve.join("priv/sshd_config"), SSHD)
 }
 

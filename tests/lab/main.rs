@@ -6,9 +6,12 @@
 
 mod cluster;
 mod container;
+mod deploying;
 mod ground;
 mod installer;
 mod lab;
+mod machine;
+mod machines;
 mod node;
 mod packages;
 mod product;

@@ -26,8 +26,9 @@ mount -t cgroup2 none "$root/sys/fs/cgroup"
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
 mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mount -t tmpfs -o mode=755 tmpfs "$root/dev"
-mkdir "$root/dev/pts" "$root/dev/shm"
-for device in null zero full random urandom tty; do
+mkdir "$root/dev/pts" "$root/dev/shm" "$root/dev/net"
+for device in null zero full random urandom tty net/tun; do
+    [ -e "/dev/$device" ] || continue
     touch "$root/dev/$device"
     mount --bind "/dev/$device" "$root/dev/$device"
 done

@@ -14,6 +14,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
     ("/usr/bin/ssh-keygen", "openssh-client"),
     ("/sbin/ip", "iproute2"),
+    ("/sbin/mkfs.ext4", "e2fsprogs"),
     ("/usr/bin/nsenter", "util-linux"),
 ];
 

@@ -2,6 +2,7 @@
 
 use super::{
     lab::{Lab, product, wait_until},
+    machine::Definition,
     node::Node,
 };
 use std::{
@@ -26,7 +27,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// Brings it up: containers by vmid, pve-agents by node.
+    /// Brings it up: guests by vmid, pve-agents by node.
     pub fn up(containers: &[u32], nodes: &[&str]) -> Self {
         assert!(product().is_some(), "no executable: set REMOTECTL_LAB_EXE, or run `make lab`");
         let mut site = Self { lab: Lab::up(containers) };
@@ -44,9 +45,10 @@ impl Site {
             succeeded(&remotectl(site.lab.node(node), &install).output().expect("nsenter can be run"));
         }
         for vmid in containers {
+            let kind = if Definition::of(*vmid).is_some() { "vm" } else { "ct" };
             let known =
-                || site.lab.hub_command(&["guests", &format!("ct/{vmid}")]).output().expect("nsenter can be run");
-            wait_until("the hub knows the container", PATIENCE, || known().status.success());
+                || site.lab.hub_command(&["guests", &format!("{kind}/{vmid}")]).output().expect("nsenter can be run");
+            wait_until("the hub knows the guest", PATIENCE, || known().status.success());
         }
         site
     }

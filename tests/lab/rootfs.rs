@@ -20,10 +20,18 @@ pub enum Base {
     Systemd,
     /// Debian with OpenRC and nginx.
     OpenRc,
+    /// Debian with System V init and nginx.
+    Sysvinit,
+    /// Debian with runit as process 1, and nginx.
+    Runit,
     /// What a node is: Debian with systemd, LXC and an SSH server.
     Node,
     /// One static busybox and nothing else, with busybox' own init.
     Busybox,
+    /// What virtual machines' disks are made of: Debian with systemd, nginx, a guest agent and an SSH server.
+    Machine,
+    /// A kernel with its modules and a static busybox, unpacked only.
+    Kernel,
 }
 
 /// Part of the cache's key: change it with anything below that changes the result.
@@ -40,15 +48,19 @@ const OPTIONS: &[&str] = &[
 
 impl Base {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Systemd, Self::OpenRc, Self::Node, Self::Busybox];
+    pub const ALL: [Self; 6] = [Self::Systemd, Self::OpenRc, Self::Sysvinit, Self::Runit, Self::Node, Self::Busybox];
 
     /// Its name in a container's `rootfs` line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Systemd => "systemd",
             Self::OpenRc => "openrc",
+            Self::Sysvinit => "sysvinit",
+            Self::Runit => "runit",
             Self::Node => "node",
             Self::Busybox => "busybox",
+            Self::Machine => "machine",
+            Self::Kernel => "kernel",
         }
     }
 
@@ -56,20 +68,22 @@ impl Base {
         match self {
             Self::Systemd => "systemd,systemd-sysv,dbus,iproute2,procps,nginx-light",
             Self::OpenRc => "openrc,sysvinit-core,iproute2,procps,ifupdown,nginx-light",
-            Self::Node => "systemd,systemd-sysv,dbus,iproute2,procps,lxc,uidmap,openssh-server,openssh-client",
+            Self::Sysvinit => "sysvinit-core,sysv-rc,initscripts,iproute2,procps,ifupdown,nginx-light",
+            Self::Runit => "runit-init,runit,initscripts,iproute2,procps,ifupdown,nginx-light",
+            Self::Node => {
+                "systemd,systemd-sysv,dbus,iproute2,procps,lxc,uidmap,openssh-server,openssh-client,qemu-system-x86,qemu-utils,seabios,ipxe-qemu"
+            }
             Self::Busybox => "busybox-static",
+            Self::Machine => {
+                "systemd,systemd-sysv,dbus,udev,kmod,iproute2,procps,qemu-guest-agent,openssh-server,sudo,nginx-light"
+            }
+            Self::Kernel => "busybox-static,linux-image-cloud-amd64",
         }
     }
 
     /// The folder with the file system; made first if it isn't there. `shifted` is the one for unprivileged containers.
     pub fn provide(self, shifted: bool) -> io::Result<PathBuf> {
-        let adapted = match self {
-            Self::Node => OF_THE_MACHINE.join(" "),
-            Self::Busybox => format!("{BUSYBOX_ONLY:?}{INITTAB}"),
-            Self::Systemd | Self::OpenRc => String::new(),
-        };
-        let recipe = format!("{REVISION} {SUITE} {} {}{adapted}", self.packages(), OPTIONS.join(" "));
-        let digest = Digest::of(recipe.as_bytes());
+        let digest = Digest::of(self.recipe().as_bytes());
         let key = &digest.as_str()[..16];
         let folder = cache().join("rootfs").join(format!("{}-{key}", self.name()));
         fs::create_dir_all(&folder)?;
@@ -88,9 +102,20 @@ impl Base {
         Ok(target)
     }
 
+    /// What it is made by; part of what is made of it.
+    pub fn recipe(self) -> String {
+        let adapted = match self {
+            Self::Node => OF_THE_MACHINE.join(" "),
+            Self::Busybox => format!("{UNPACKED_ONLY:?}{INITTAB}"),
+            Self::Systemd | Self::OpenRc | Self::Sysvinit | Self::Runit | Self::Machine | Self::Kernel => String::new(),
+        };
+        format!("{REVISION} {SUITE} {} {}{adapted}", self.packages(), OPTIONS.join(" "))
+    }
+
     fn make(self, place: &Path) -> io::Result<()> {
         eprintln!("lab: making the {} root file system (once, about half a minute)", self.name());
-        let variant: &[&str] = if self == Self::Busybox { BUSYBOX_ONLY } else { &[] };
+        let unpacked = matches!(self, Self::Busybox | Self::Kernel);
+        let variant: &[&str] = if unpacked { UNPACKED_ONLY } else { &[] };
         succeed(
             Command::new("mmdebstrap")
                 .args(OPTIONS)
@@ -99,23 +124,25 @@ impl Base {
                 .arg(SUITE)
                 .arg(place),
         )?;
-        if self == Self::Busybox {
-            return reduce_to_busybox(place);
+        match self {
+            Self::Busybox => return reduce_to_busybox(place),
+            Self::Kernel => return Ok(()),
+            _ => {}
         }
         let devices = place.join("dev");
         fs::remove_dir_all(&devices)?;
         fs::create_dir(&devices)?;
         match self {
-            Self::Systemd => adapt_systemd(place),
-            Self::OpenRc => adapt_openrc(place),
+            Self::Systemd | Self::Machine => adapt_systemd(place),
+            Self::OpenRc | Self::Sysvinit => adapt_inittab(place),
             Self::Node => adapt_node(place),
-            Self::Busybox => Ok(()),
+            Self::Runit | Self::Busybox | Self::Kernel => Ok(()),
         }
     }
 }
 
 /// Unpacks, and configures nothing. The last variant that is given counts.
-const BUSYBOX_ONLY: &[&str] = &["--variant=extract"];
+const UNPACKED_ONLY: &[&str] = &["--variant=extract"];
 /// `/run` lives in memory, and what is in it says that the system is up.
 const INITTAB: &str = "::sysinit:/bin/mount -t tmpfs -o mode=755 tmpfs /run\n::sysinit:/bin/touch /run/up\n\
                        ::ctrlaltdel:/bin/poweroff\n::shutdown:/bin/umount -a -r\n";
@@ -185,14 +212,15 @@ fn adapt_node(root: &Path) -> io::Result<()> {
     symlink("../lab-ssh.service", wanted.join("lab-ssh.service"))
 }
 
-fn mask(root: &Path, unit: &str) -> io::Result<()> {
+/// Has a unit do nothing.
+pub fn mask(root: &Path, unit: &str) -> io::Result<()> {
     let link = root.join("etc/systemd/system").join(unit);
     let _ = fs::remove_file(&link);
     symlink("/dev/null", link)
 }
 
 /// sysvinit does not know the signal that asks a container to go down.
-fn adapt_openrc(root: &Path) -> io::Result<()> {
+fn adapt_inittab(root: &Path) -> io::Result<()> {
     let inittab = root.join("etc/inittab");
     let text = fs::read_to_string(&inittab)?;
     let kept = text.lines().filter(|line| !line.contains("getty") && !line.starts_with("pf::"));
@@ -201,7 +229,7 @@ fn adapt_openrc(root: &Path) -> io::Result<()> {
 }
 
 /// Makes a folder under another name first, so that a half-made one is never taken for whole.
-fn once(place: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+pub fn once(place: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     if place.exists() {
         return Ok(());
     }
@@ -213,7 +241,8 @@ fn once(place: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<
     fs::rename(unfinished, place)
 }
 
-fn succeed(command: &mut Command) -> io::Result<()> {
+/// Runs a command that has to succeed.
+pub fn succeed(command: &mut Command) -> io::Result<()> {
     let output = command.stdin(Stdio::null()).output()?;
     if output.status.success() {
         return Ok(());

@@ -1,6 +1,6 @@
 //! All tests of the lab, by name.
 
-use super::{ground, installer, product, reach, recorded, up, updates};
+use super::{deploying, ground, installer, machines, product, reach, recorded, up, updates};
 
 /// A test by name.
 pub type Story = (&'static str, fn());
@@ -18,6 +18,7 @@ pub const ALL: &[Story] = &[
     ("reach::failed_deployments_leave_nothing", reach::failed_deployments_leave_nothing),
     ("reach::a_refused_agent_is_taken_out_again", reach::a_refused_agent_is_taken_out_again),
     ("reach::an_operation_is_served_once", reach::an_operation_is_served_once),
+    ("machines::guest_agents_live_through_the_story", machines::guest_agents_live_through_the_story),
     ("recorded::fixture_is_what_was_recorded", recorded::fixture_is_what_was_recorded),
     ("recorded::commands_answer_as_recorded", recorded::commands_answer_as_recorded),
 ];
@@ -26,6 +27,12 @@ pub const ALL: &[Story] = &[
 pub const WITH_PRODUCT: &[Story] = &[
     ("product::a_sentence_restarts_nginx", product::a_sentence_restarts_nginx),
     ("product::a_question_leaves_nothing_behind", product::a_question_leaves_nothing_behind),
+    ("deploying::an_agent_goes_into_every_kind_of_guest", deploying::an_agent_goes_into_every_kind_of_guest),
+    ("deploying::what_is_wrong_is_said_and_leaves_nothing", deploying::what_is_wrong_is_said_and_leaves_nothing),
+    ("deploying::a_killed_deployment_ends_all_the_same", deploying::a_killed_deployment_ends_all_the_same),
+    ("deploying::nodes_get_their_pve_agents", deploying::nodes_get_their_pve_agents),
+    ("machines::a_sentence_deploys_into_a_machine", machines::a_sentence_deploys_into_a_machine),
+    ("machines::a_question_to_a_machine_leaves_nothing", machines::a_question_to_a_machine_leaves_nothing),
     ("installer::each_init_system_gets_its_service", installer::each_init_system_gets_its_service),
     ("installer::what_is_wrong_is_said", installer::what_is_wrong_is_said),
     ("up::a_node_goes_up_and_down_without_a_trace", up::a_node_goes_up_and_down_without_a_trace),

@@ -7,7 +7,7 @@ use remotectl::{
         inventory::Inventory,
         outcome::{Ending, Report},
     },
-    proxmox::{Access, Client, Token, Verify, can, credential, perform},
+    proxmox::{Access, Client, Known, Token, Verify, can, credential, inventory, perform},
     sim::{self, Cluster, Memory, Volume, certificates::Root, server},
     sys::{secret::Secret, task::Task},
 };
@@ -202,6 +202,30 @@ fn a_machines_life() {
 }
 
 #[test]
+fn each_incarnation_of_a_guest_is_told_from_the_others() {
+    let rig = Rig::new();
+    let read = |vmid: u32| {
+        let inventory = inventory(&rig.client, &mut Known::default()).expect("an inventory");
+        inventory.guest(vmid).and_then(|guest| guest.incarnation.clone())
+    };
+    let first = read(203).expect("a machine's");
+    rig.done("guest.clone", "vm/203", &json!({"name": "copy", "newid": 300}));
+    let copy = read(300).expect("its copy's");
+    assert!(copy.smbios != first.smbios && copy.generation != first.generation && copy.macs != first.macs);
+    rig.done("guest.snapshot", "vm/300", &json!({"name": "before"}));
+    assert_eq!(read(300).as_ref(), Some(&copy), "a snapshot changes nothing");
+    rig.done("guest.rollback", "vm/300", &json!({"snapshot": "before"}));
+    let back = read(300).expect("it is back");
+    assert!(back.generation != copy.generation && (&back.smbios, &back.macs) == (&copy.smbios, &copy.macs));
+    rig.done("guest.destroy", "vm/300", &none());
+    rig.done("guest.clone", "vm/203", &json!({"name": "copy", "newid": 300}));
+    let again = read(300).expect("somebody else's");
+    assert!(again.smbios != copy.smbios && again.macs != copy.macs, "{again:?}");
+    let (web, blog) = (read(118).expect("a container's"), read(121).expect("another's"));
+    assert!(web.smbios.is_empty() && web.macs.len() == 1 && web != blog, "{web:?} {blog:?}");
+}
+
+#[test]
 fn templates_are_listed_and_fetched() {
     let rig = Rig::new();
     let listed = rig.done("template.list", "cluster", &none());
@@ -251,7 +275,7 @@ fn guests_move_and_nodes_are_drained() {
         "{}",
         outcome.summary
     );
-    assert!(outcome.summary.contains("1 templates stay"), "{}", outcome.summary);
+    assert!(outcome.summary.contains("1 template stays"), "{}", outcome.summary);
 }
 
 #[test]
@@ -377,8 +401,83 @@ fn a_node_that_does_not_answer_is_said_to_be_one() {
     rig.cluster.faults().offline.insert("pve3".to_owned());
     let outcome = rig.run("guest.start", "ct/121", &none());
     assert_eq!(outcome.ending, Ending::Failed);
+    assert!(outcome.summary.starts_with("node pve3 does not answer the other nodes: GET "), "{}", outcome.summary);
     assert!(outcome.summary.contains("HTTP 595"), "{}", outcome.summary);
-    assert_eq!(outcome.help.as_deref(), Some("does the node answer? `remotectl nodes`"));
+    assert_eq!(outcome.help.as_deref(), Some("is node pve3 on, and in its cluster? `remotectl nodes` shows it"));
+}
+
+#[test]
+fn a_migration_that_fails_leaves_the_guest_where_it_was_and_says_why() {
+    let rig = Rig::new();
+    let why = "command 'ssh' failed: exit code 255".to_owned();
+    rig.cluster.faults().tasks.insert("qmigrate".into(), why);
+    let outcome = rig.run("guest.migrate", "vm/203", &json!({"node": "pve3"}));
+    println!("{:?}: {}\nhelp: {}", outcome.ending, outcome.summary, outcome.help.as_deref().unwrap_or_default());
+    assert_eq!(outcome.ending, Ending::Failed);
+    assert!(
+        outcome.summary.contains("migrate of vm/203 k3s-2 failed in Proxmox: command 'ssh' failed"),
+        "{}",
+        outcome.summary
+    );
+    assert!(rig.done("guest.status", "vm/203", &none()).contains("on pve2"), "it has not moved");
+}
+
+#[test]
+fn a_guest_that_moves_between_a_look_and_a_request_is_found_again() {
+    for path in ["/lxc/121/status/current", "/lxc/121/status/start"] {
+        let rig = Rig::new();
+        let (path, node) = (path.to_owned(), "pve1".to_owned());
+        rig.cluster.faults().moves = Some(sim::Elsewhere { path, vmid: 121, node });
+        let outcome = rig.run("guest.start", "ct/121", &none());
+        assert!(outcome.succeeded(), "{} {:?}", outcome.summary, outcome.help);
+        assert_eq!(outcome.data["node"], "pve1");
+        assert!(rig.said.0.lock().expect("nobody panics with it").iter().any(|line| line == "it is on pve1 now"));
+        assert_eq!(rig.cluster.faults().moves, None, "somebody has moved it");
+    }
+    // Once: what is never where it was looked for is told.
+    let rig = Rig::new();
+    rig.cluster
+        .faults()
+        .tasks
+        .insert("vzstart".into(), "Configuration file 'nodes/pve3/lxc/121.conf' does not exist".into());
+    let outcome = rig.run("guest.start", "ct/121", &none());
+    assert_eq!((outcome.ending, rig.tasks("vzstart")), (Ending::Failed, 2));
+    assert!(outcome.summary.ends_with("it is not on pve3 any more"), "{}", outcome.summary);
+}
+
+#[test]
+fn a_cluster_without_quorum_is_said_to_be_that() {
+    let rig = Rig::new();
+    rig.cluster.faults().no_quorum = true;
+    let steps = [
+        ("guest.start", "ct/121", none()),
+        ("guest.configure", "ct/118", json!({"cores": 3})),
+        ("guest.clone", "vm/900", json!({"name": "n"})),
+    ];
+    for (op, target, args) in steps {
+        let outcome = rig.run(op, target, &args);
+        assert_eq!(outcome.ending, Ending::Failed, "{op}: {}", outcome.summary);
+        assert!(outcome.summary.contains("the cluster has no quorum"), "{op}: {}", outcome.summary);
+        assert!(outcome.help.expect("it has help").starts_with("`pvecm status`"), "{op}");
+    }
+    assert!(rig.done("guest.status", "ct/118", &none()).starts_with("running"), "looking is possible");
+}
+
+#[test]
+fn under_ha_a_move_is_followed_to_its_end_and_rules_are_said() {
+    let rig = Rig::new();
+    rig.cluster.manage(118, "started");
+    let moved = rig.run("guest.migrate", "ct/118", &json!({"node": "pve2"}));
+    assert!(moved.succeeded() && moved.summary.starts_with("moved from pve1 to pve2"), "{}", moved.summary);
+    assert_eq!((rig.tasks("hamigrate"), rig.tasks("vzmigrate")), (1, 0));
+    rig.cluster.faults().kept_by_ha.insert(118, "ct:119".into());
+    let refused = rig.refused("guest.migrate", "ct/118", &json!({"node": "pve1"}));
+    assert_eq!(refused, "ct/118 web-server can't move to pve1: HA rules keep it from there: ct:119");
+    rig.cluster.manage(121, "error");
+    assert_eq!(
+        rig.refused("guest.start", "ct/121", &none()),
+        "the HA manager has given up on ct/121 wiki: its state there is `error`"
+    );
 }
 
 #[test]
@@ -387,7 +486,15 @@ fn a_missing_privilege_is_named() {
     let outcome = rig.run("guest.snapshot", "ct/118", &none());
     assert_eq!(outcome.ending, Ending::Failed);
     assert!(outcome.summary.contains("(/vms/118, VM.Snapshot)"), "{}", outcome.summary);
-    assert!(outcome.help.expect("it has help").contains("renews its role"));
+    assert!(outcome.help.expect("it has help").contains("--append 1 --privs \"VM.Snapshot\"` adds it"));
+    let rig = Rig::without(&["VM.Allocate"]);
+    let outcome = rig.run("guest.create", "cluster", &json!({"kind": "vm", "name": "n"}));
+    assert!(
+        outcome.help.as_deref().is_some_and(|help| help.contains("VM.Allocate")),
+        "{} {:?}",
+        outcome.summary,
+        outcome.help
+    );
 }
 
 #[test]

@@ -74,6 +74,8 @@ pub fn guest((kind, vmid, name, cores, memory_mib, tags): (GuestKind, u32, &str,
         services: Vec::new(),
         guest_agent: (vmid == 100).then_some(true),
         lock: None,
+        ha: None,
+        incarnation: None,
     }
 }
 

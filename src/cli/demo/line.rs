@@ -72,6 +72,7 @@ fn is_command(words: &[String]) -> bool {
             "ask" | "plan" => true,
             // `run df -h on web-server` is a sentence.
             "run" => rest.first().is_none_or(|operation| crate::model::catalogue::spec(operation).is_some()),
+            "show" | "approve" | "deny" | "cancel" if matches!(rest, [plan] if is_name(plan)) => true,
             _ => rest.is_empty() || rest.iter().any(|word| technical(word)),
         }
 }
@@ -89,6 +90,11 @@ fn is_target(word: &str) -> bool {
 fn is_plan(word: &str) -> bool {
     let letter = |letter: char| letter.is_ascii_alphanumeric() && !"ILOU".contains(letter.to_ascii_uppercase());
     word.len() == 4 && word.chars().all(letter) && word.chars().any(|letter| letter.is_ascii_digit())
+}
+
+/// A plan's name as it is printed, or what is meant to be one: four capitals and digits.
+fn is_name(word: &str) -> bool {
+    word.len() == 4 && word.chars().all(|letter| letter.is_ascii_uppercase() || letter.is_ascii_digit())
 }
 
 /// Words as a shell would split them, quotes taken off; a quote that is not closed is a letter.
@@ -127,6 +133,8 @@ mod tests {
             "show logs of nginx on web-server",
             "show logs of ct/118",
             "show logs",
+            "show disk",
+            "undo that",
             "run df -h on web-server",
             "remove the agent from grafana",
             "it's not \"working",
@@ -146,6 +154,7 @@ mod tests {
             "deploy \"os=ubuntu and type=ct\"",
             "show 7Q2K",
             "remotectl show WEBB",
+            "show ZZZZ",
             "approve 7q2k",
             "run service.restart ct/118 service=nginx",
             "remotectl ask restart the web server",

@@ -21,6 +21,9 @@ use choice::Choice;
 use line::Line;
 use prompt::Prompt;
 
+/// What is typed at the prompt is one conversation.
+const TALK: &str = "prompt";
+
 /// Runs the demo: at a prompt, or only what is to be asked.
 pub fn run(screen: &mut Screen, args: &DemoArgs) -> Result<Exit, Failure> {
     let inventory = demo::inventory(args.inventory.as_deref())?;
@@ -53,8 +56,9 @@ impl Visit<'_> {
                 screen.note("");
                 screen.note(format!("$ remotectl ask \"{text}\""));
             }
-            let asked =
-                self.settled(screen, |screen| flow::ask(screen, &self.hub, &request(text), &self.consent, json));
+            let asked = self.settled(screen, |screen| {
+                flow::ask(screen, &self.hub, &request(text), &self.consent, json).map_err(for_now_only)
+            });
             if exit == Exit::Done {
                 exit = asked;
             }
@@ -98,7 +102,7 @@ impl Visit<'_> {
             Line::Help => screen.notes(tour::help(self.demo, screen.width)),
             Line::Said(text) => screen.block(&text),
             Line::Sentence(text) => {
-                let request = request(&text);
+                let request = PlanRequest { conversation: Some(TALK.to_owned()), ..request(&text) };
                 let made = self.hub.plan(&request)?;
                 *open = Choice::of(&text, &made, &self.hub)?;
                 let exit = flow::settle(screen, &self.hub, made, &request, &self.consent, false)?;
@@ -123,6 +127,14 @@ impl Visit<'_> {
                 failure.exit
             }
         }
+    }
+}
+
+/// What `--ask` left unconfirmed can't be approved later: its hub is gone by then.
+fn for_now_only(failure: Failure) -> Failure {
+    match failure.exit {
+        Exit::Denied => failure.help("the same command with --yes, or with --confirm NAME for what is critical"),
+        _ => failure,
     }
 }
 

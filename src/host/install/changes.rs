@@ -98,7 +98,7 @@ impl Changes {
 
     /// Takes everything back, the last first; what could not be, with the reason.
     pub fn take_back(self, manager: &dyn ServiceManager) -> Vec<String> {
-        let mut reread = false;
+        let (mut reread, mut enabled) = (false, Vec::new());
         let mut left = Vec::new();
         for change in self.0.into_iter().rev() {
             let (what, undone) = match change {
@@ -115,12 +115,16 @@ impl Changes {
                 Change::Enabled(name) => {
                     // Enabling may be what failed: then there may be nothing to disable.
                     manager.act(&name, Action::Disable).ok();
+                    enabled.push(name);
                     continue;
                 }
             };
             if let Err(error) = undone {
                 left.push(format!("{what} ({})", chain(&error)));
             }
+        }
+        for name in &enabled {
+            manager.forget(name);
         }
         if reread && let Err(error) = manager.reread() {
             left.push(format!("the service in the init system's memory ({})", chain(&error)));

@@ -1,4 +1,4 @@
-//! The services' own files: a unit for systemd, a script for OpenRC.
+//! The services' own files: a unit for systemd, a script for OpenRC, for runit, and one for whatever starts scripts.
 //!
 //! Hardening is bounded by two facts. What an agent runs are its operator's commands and package managers: they inherit its
 //! confinement, so nothing may be taken from them that a root shell on the machine has. And in unprivileged containers
@@ -7,7 +7,7 @@
 
 use super::{HOME, InstallError, Role, Service};
 use crate::host::init::{Init, Unsupported};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A service's file.
 pub struct Definition {
@@ -17,8 +17,8 @@ pub struct Definition {
     pub text: String,
     /// With this mode.
     pub mode: u32,
-    /// What is there when it is enabled, below the root.
-    pub enabled: PathBuf,
+    /// What is there when it is enabled, below the root; `None` where only the init system's own files tell.
+    pub enabled: Option<PathBuf>,
 }
 
 /// The file for a service.
@@ -26,29 +26,40 @@ pub fn of(init: Init, service: &Service) -> Result<Definition, InstallError> {
     for arg in &service.args {
         check(arg)?;
     }
-    let (path, enabled, mode) = places(init, service.role).ok_or(InstallError::Init(Unsupported(init)))?;
-    let text = if init == Init::Systemd { unit(service) } else { script(service) };
+    let (path, enabled, mode) = places(init, service.role).ok_or(InstallError::Init(Unsupported))?;
+    let text = match init {
+        Init::Systemd => unit(service),
+        Init::OpenRc => openrc_script(service),
+        Init::Runit => run_script(service),
+        Init::Sysvinit | Init::Busybox | Init::Unknown => script(service),
+    };
     Ok(Definition { path, text, mode, enabled })
 }
 
-/// Where a role's service file is, what is there when it is enabled, and the file's mode.
-pub fn places(init: Init, role: Role) -> Option<(PathBuf, PathBuf, u32)> {
+/// Where a role's service file is, what is there when it is enabled (where that is one certain file), and the file's mode.
+pub fn places(init: Init, role: Role) -> Option<(PathBuf, Option<PathBuf>, u32)> {
     let name = role.service();
     let name = name.as_str();
+    let script = || PathBuf::from(format!("etc/init.d/{name}"));
     match init {
         Init::Systemd => Some((
             format!("etc/systemd/system/{name}.service").into(),
-            format!("etc/systemd/system/multi-user.target.wants/{name}.service").into(),
+            Some(format!("etc/systemd/system/multi-user.target.wants/{name}.service").into()),
             0o644,
         )),
-        Init::OpenRc => {
-            Some((format!("etc/init.d/{name}").into(), format!("etc/runlevels/default/{name}").into(), 0o755))
-        }
-        _ => None,
+        Init::OpenRc => Some((script(), Some(format!("etc/runlevels/default/{name}").into()), 0o755)),
+        Init::Sysvinit | Init::Busybox => Some((script(), None, 0o755)),
+        Init::Runit => Some((format!("etc/sv/{name}/run").into(), None, 0o755)),
+        Init::Unknown => None,
     }
 }
 
-/// The file that OpenRC's supervisor keeps a service's output in, below the root.
+/// What keeps runit's supervisor from starting a service as soon as it sees it, beside the service's file.
+pub fn down_file(path: &Path) -> PathBuf {
+    path.with_file_name("down")
+}
+
+/// The file that a service's output is kept in where there is no journal, below the root.
 pub fn log_file(role: Role) -> PathBuf {
     format!("var/log/{}.log", role.service().as_str()).into()
 }
@@ -120,7 +131,7 @@ WantedBy=multi-user.target
     )
 }
 
-fn script(service: &Service) -> String {
+fn openrc_script(service: &Service) -> String {
     let (role, what, args) = (service.role.as_str(), what(service.role), service.args.join(" "));
     let log = log_file(service.role);
     let log = log.display();
@@ -144,6 +155,32 @@ depend() {{
 }}
 "
     )
+}
+
+fn run_script(service: &Service) -> String {
+    let (role, args, log) = (service.role.as_str(), service.args.join(" "), log_file(service.role));
+    format!(
+        "\
+#!/bin/sh
+# Written by remotectl; `remotectl {role} uninstall` takes it away.
+exec >>/{} 2>&1
+exec /{HOME}/{role} {args}
+",
+        log.display()
+    )
+}
+
+/// For System V init and busybox' own, which start a script and look no further: it leaves a keeper behind that starts the
+/// executable again when that has ended. An update takes the executable's place in the same process.
+const SCRIPT: &str = include_str!("service.sh");
+
+fn script(service: &Service) -> String {
+    let (role, name) = (service.role.as_str(), service.role.service());
+    let program = format!("/{HOME}/{role}");
+    [("@ROLE@", role), ("@NAME@", name.as_str()), ("@WHAT@", what(service.role)), ("@PROGRAM@", &program)]
+        .into_iter()
+        .chain([("@ARGS@", service.args.join(" ").as_str())])
+        .fold(SCRIPT.to_owned(), |text, (mark, value)| text.replace(mark, value))
 }
 
 #[cfg(test)]
@@ -194,8 +231,25 @@ mod tests {
     }
 
     #[test]
-    fn other_init_systems_are_named() {
-        let error = of(Init::Sysvinit, &service(Role::Agent, &["run"])).err().unwrap();
-        assert!(error.to_string().contains("sysvinit"), "{error}");
+    fn scripts_start_their_roles_link() {
+        for init in [Init::Sysvinit, Init::Busybox] {
+            let agent = of(init, &service(Role::Agent, &["run"])).unwrap();
+            assert_eq!((agent.path, agent.mode), (PathBuf::from("etc/init.d/remotectl-agent"), 0o755));
+            for line in
+                ["# Provides:          remotectl-agent\n", "program=/opt/remotectl/agent\n", "\"$program\" run &\n"]
+            {
+                assert!(agent.text.contains(line), "{line}: {}", agent.text);
+            }
+            assert!(!agent.text.contains('@'), "{}", agent.text);
+        }
+        let runit = of(Init::Runit, &service(Role::Agent, &["run"])).unwrap();
+        assert!(runit.text.ends_with("\nexec /opt/remotectl/agent run\n"), "{}", runit.text);
+        assert_eq!(down_file(&runit.path), PathBuf::from("etc/sv/remotectl-agent/down"));
+    }
+
+    #[test]
+    fn an_unknown_init_system_is_named() {
+        let error = of(Init::Unknown, &service(Role::Agent, &["run"])).err().unwrap();
+        assert!(error.to_string().contains("no init system"), "{error}");
     }
 }

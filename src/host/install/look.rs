@@ -42,8 +42,8 @@ impl Installer<'_> {
     pub fn look(&self, role: Role) -> Parts {
         let link = self.role_link(role);
         let executable = fs::read_link(&link).ok().map(|to| self.root.join(HOME).join(to));
-        let service = definition::places(self.init, role).map(|(path, enabled, _)| [path, enabled]);
-        let service = service.into_iter().flatten().map(|path| self.root.join(path));
+        let service = definition::places(self.init, role).map(|(path, enabled, _)| [Some(path), enabled]);
+        let service = service.into_iter().flatten().flatten().map(|path| self.root.join(path));
         let wanted = executable.into_iter().chain([link]).chain(service);
         let (there, mut missing): (Vec<PathBuf>, Vec<PathBuf>) = wanted.partition(|path| exists(path));
         // Somebody else's command of that name is there, too.

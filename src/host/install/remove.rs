@@ -5,7 +5,9 @@ use super::{
 };
 use crate::{
     host::{
-        Machine, proc,
+        Machine,
+        init::Init,
+        proc,
         services::{Action, ServiceManager, is_own},
     },
     model::outcome::chain,
@@ -99,17 +101,26 @@ impl Installer<'_> {
 
     fn remove_service(&self, role: Role, manager: &dyn ServiceManager, removal: &mut Removal) {
         let Some((path, enabled, _)) = definition::places(self.init, role) else { return };
-        let (path, enabled, name) = (self.root.join(path), self.root.join(enabled), role.service());
-        if path.exists() && enabled.symlink_metadata().is_ok() {
-            match manager.act(&name, Action::Disable) {
-                Ok(()) => removal.removed.paths.push(enabled.clone()),
+        let (shown, name) = (enabled.as_deref(), role.service());
+        let path = self.root.join(path);
+        match self.is_enabled(manager, &name, shown) {
+            Ok(true) if path.exists() => match manager.act(&name, Action::Disable) {
+                Ok(()) => removal.removed.paths.extend(shown.map(|shown| self.root.join(shown))),
                 Err(error) => removal.failed.push(chain(&error)),
-            }
+            },
+            Ok(_) => {}
+            Err(error) => removal.failed.push(chain(&error)),
         }
-        // A link that its file has left behind.
-        removal.file(&enabled);
+        if let Some(shown) = shown {
+            // A link that its file has left behind.
+            removal.file(&self.root.join(shown));
+        }
         let there = path.exists();
         removal.file(&path);
+        if self.init == Init::Runit {
+            removal.file(&definition::down_file(&path));
+            removal.if_empty(path.parent().unwrap_or(&self.root));
+        }
         if there && let Err(error) = manager.reread() {
             removal.failed.push(chain(&error));
         }

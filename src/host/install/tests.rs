@@ -224,7 +224,7 @@ fn a_machine_without_a_known_init_system_is_not_touched() {
     let error = system.install(&place.service(Role::Agent, "1.0.0")).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "services here are run by no init system that it recognises, and remotectl knows systemd and OpenRC only"
+        "services here are run by no init system that remotectl knows: systemd, OpenRC, sysvinit, runit and busybox are"
     );
     assert_eq!(place.tree(), before);
 }

@@ -194,7 +194,7 @@ impl ServiceManager for OpenRc<'_> {
 }
 
 /// The `description="…"` of a script where that is a plain text, or an LSB script's own.
-fn description(script: &str) -> String {
+pub(super) fn description(script: &str) -> String {
     let text = script
         .lines()
         .find_map(|line| line.strip_prefix("description=").or_else(|| line.strip_prefix("# Short-Description:")));

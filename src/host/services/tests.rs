@@ -125,6 +125,6 @@ fn the_init_systems_plumbing_is_not_noteworthy() {
 #[test]
 fn an_init_system_that_is_not_known_is_named() {
     let commands = Scripted::new(|_| (0, String::new()));
-    let error = manager(&Machine::below(Path::new("/"), Init::Sysvinit), &commands).err().unwrap();
-    assert!(error.to_string().contains("sysvinit"));
+    let error = manager(&Machine::below(Path::new("/"), Init::Unknown), &commands).err().unwrap();
+    assert!(error.to_string().contains("no init system"));
 }

@@ -180,7 +180,7 @@ mod tests {
         let summary = |phase, own| match (Record { phase, ..record() }).tell(own) {
             Recovered::Ended(outcome) => Some((outcome.succeeded(), outcome.summary)),
             Recovered::Later => None,
-            Recovered::Unknown => panic!("the record knows"),
+            Recovered::Unknown | Recovered::Resume => panic!("the record knows"),
         };
         assert_eq!(summary(Phase::Probation, "0.10.0"), None);
         assert_eq!(summary(Phase::Confirmed, "0.10.0"), Some((true, "0.9.4 → 0.10.0".into())));

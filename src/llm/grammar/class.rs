@@ -11,8 +11,9 @@ use crate::model::{
     Target,
     inventory::{Guest, Node},
     plan::Proposed,
-    selector::Pattern,
+    selector,
 };
+use std::collections::HashSet;
 
 /// Why something can't be resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,10 +93,12 @@ impl Scope<'_> {
         for noun in &expr.exclude {
             excluded.extend(self.noun(noun, true)?);
         }
+        let gone: HashSet<&Target> = excluded.iter().collect();
+        let empty: Vec<&str> = excluded.iter().filter_map(Target::node_name).collect();
         for noun in &expr.include {
             let mut group = self.noun(noun, false)?;
             let before = group.len();
-            group.retain(|target| !excluded.contains(target) && !excluded.iter().any(|gone| self.is_on(target, gone)));
+            group.retain(|target| !gone.contains(target) && !self.is_on(target, &empty));
             removed += before - group.len();
             if let Noun::Class { many: true, any, all, .. } = noun {
                 taken.by_class.extend(group.iter().cloned());
@@ -124,10 +127,10 @@ impl Scope<'_> {
         Ok(taken)
     }
 
-    /// Whether a guest is on a node that is left out.
-    fn is_on(&self, target: &Target, node: &Target) -> bool {
-        let guest = self.vocabulary.inventory.guest_of(target);
-        guest.is_some_and(|guest| node.node_name() == Some(guest.node.as_str()))
+    /// Whether a guest is on one of these nodes.
+    fn is_on(&self, target: &Target, nodes: &[&str]) -> bool {
+        !nodes.is_empty()
+            && self.vocabulary.inventory.guest_of(target).is_some_and(|guest| nodes.contains(&guest.node.as_str()))
     }
 
     fn noun(&self, noun: &Noun, excepted: bool) -> Result<Vec<Target>, Problem> {
@@ -146,7 +149,7 @@ impl Scope<'_> {
                 self.one(&guests, &nodes, *class, filters, text)
             }
             Noun::Partial { words, filters } => {
-                let guests = self.vocabulary.with_parts(words).into_iter().map(|index| self.vocabulary.guest(index));
+                let guests = self.vocabulary.with_parts(words).map(|index| self.vocabulary.guest(index));
                 let guests: Vec<&Guest> = guests.filter(|guest| !guest.template).collect();
                 self.one(&guests, &[], None, filters, &words.join(" "))
             }
@@ -195,7 +198,7 @@ impl Scope<'_> {
 
     /// Guests of a class whose names have all the words.
     fn called(&self, class: Class, words: &[String], filters: &[Filter]) -> Vec<Target> {
-        let guests = self.vocabulary.with_parts(words).into_iter().map(|index| self.vocabulary.guest(index));
+        let guests = self.vocabulary.with_parts(words).map(|index| self.vocabulary.guest(index));
         let fits = |guest: &&Guest| {
             class.takes(guest.kind)
                 && guest.template == (class == Class::Template)
@@ -258,12 +261,38 @@ impl Scope<'_> {
                 && guest.template == (class == Class::Template)
                 && filters.iter().all(|filter| holds(filter, guest))
         };
-        let mut guests: Vec<Target> = inventory.guests.iter().filter(fits).map(Guest::target).collect();
+        let fewest = filters.iter().filter_map(|filter| self.having(filter)).min_by_key(Vec::len);
+        let mut guests: Vec<Target> = match fewest {
+            Some(members) => {
+                members.into_iter().map(|index| self.vocabulary.guest(index)).filter(fits).map(Guest::target).collect()
+            }
+            None => inventory.guests.iter().filter(fits).map(Guest::target).collect(),
+        };
         guests.sort();
+        guests.dedup();
         if guests.is_empty() {
             return Err(ask("Nothing in the inventory fits that. Which guests?", Vec::new()));
         }
         Ok(guests)
+    }
+
+    /// The guests that have a property, and perhaps others, where the index knows them.
+    fn having(&self, filter: &Filter) -> Option<Vec<usize>> {
+        let known = self.vocabulary;
+        match &filter.what {
+            _ if filter.not => None,
+            Property::Tag(tags) => {
+                Some(tags.iter().flat_map(|tag| known.tagged(&tag.to_lowercase())).copied().collect())
+            }
+            Property::Pool(pool) => Some(known.in_pool(pool).to_vec()),
+            Property::Node(node) => Some(known.on_node(node).to_vec()),
+            Property::Units(units) => {
+                Some(known.serving(|service| units.iter().any(|unit| unit_matches(unit, service))))
+            }
+            Property::Part(word) => Some(known.with_parts(&name_parts(word)).collect()),
+            Property::Vmids(first, last) => Some(known.numbered(*first..=*last).collect()),
+            _ => None,
+        }
     }
 
     fn guest(&self, named: Named) -> Option<&Guest> {
@@ -313,11 +342,9 @@ pub fn holds(filter: &Filter, guest: &Guest) -> bool {
         Property::State(state) => guest.status == *state || state == "paused" && guest.status == "suspended",
         Property::System(system) => match system.strip_prefix("family:") {
             Some(family) => guest.os.family == family,
-            None => guest.os.id == *system || guest.os.id.starts_with(&format!("{system}-")),
+            None => beginning(&guest.os.id, system, '-'),
         },
-        Property::SystemVersion(version) => {
-            guest.os.version == *version || guest.os.version.starts_with(&format!("{version}."))
-        }
+        Property::SystemVersion(version) => beginning(&guest.os.version, version, '.'),
         Property::Tag(tags) => guest.tags.iter().any(|tag| tags.iter().any(|wanted| tag.eq_ignore_ascii_case(wanted))),
         Property::Pool(pool) => guest.pool.as_deref() == Some(pool),
         Property::Node(node) => guest.node == *node,
@@ -335,6 +362,11 @@ pub fn holds(filter: &Filter, guest: &Guest) -> bool {
         Property::Strange(_) => false,
     };
     has != filter.not
+}
+
+/// Whether a text is this, or begins with it and the mark.
+fn beginning(text: &str, with: &str, mark: char) -> bool {
+    text.strip_prefix(with).is_some_and(|rest| rest.is_empty() || rest.starts_with(mark))
 }
 
 fn node_holds(filter: &Filter, node: &Node) -> bool {
@@ -355,17 +387,16 @@ fn node_holds(filter: &Filter, node: &Node) -> bool {
 
 /// Whether a unit's name fits what the lexicon says of it (globs, letters' case aside).
 pub fn unit_matches(unit: &str, service: &str) -> bool {
-    Pattern { text: unit.to_owned(), literal: false }.matches(service)
+    selector::fits(unit, service)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::llm::grammar::{lexicon::Lexicon, sentence::Sentence, token::tokens};
+    use crate::llm::grammar::{lexicon::Lexicon, sentence::Sentence, testing::homelab, token::tokens};
 
     fn taken(text: &str) -> String {
-        let inventory = serde_json::from_str(include_str!("../../../tests/fixtures/homelab.json")).unwrap();
-        let vocabulary = Vocabulary::new(&inventory);
+        let vocabulary = Vocabulary::new(homelab());
         let mut tokens = tokens(text, Lexicon::get());
         vocabulary.correct(&mut tokens, Lexicon::get());
         let sentence = Sentence::new(tokens, Lexicon::get(), &vocabulary);

@@ -3,15 +3,16 @@
 
 use super::{
     class::{Problem, Scope, ask},
-    comment::{Spoken, is_comment, spoken_of},
+    comment::{Spoken, is_comment, is_topic, needed_packages, recounts, spoken_of},
     intent::{Matcher, Reading},
     noun::Noun,
     resolve::{Resolved, resolve},
     sentence::Sentence,
     token::{Kind, Token},
-    values::FAR,
+    values::{FAR, Value},
 };
-use crate::model::{Target, plan::Proposed, policy, risk::Risk};
+use crate::model::{Op, Target, catalogue, plan::Proposed, policy, risk::Risk};
+use serde_json::Value as Json;
 
 /// A reading of at least this cost has a word in it that nothing is called.
 const STRANGE: u32 = 80;
@@ -23,6 +24,8 @@ const ANOTHER: u32 = 6;
 const COMMENT: u32 = 24;
 /// What it costs to take for a request what may as well say why: `nginx is stuck, restart it`.
 const STATEMENT: u32 = 40;
+/// What it costs to take some words for what the next request is about: `nginx on web-1: restart it`.
+const TOPIC: u32 = 10;
 /// What it costs to take over the verb of an earlier clause.
 const ELIDED: u32 = 6;
 /// The most places where a clause may begin that are tried.
@@ -37,6 +40,8 @@ pub struct Piece {
     pub to: usize,
     /// Whether it only says why.
     pub comment: bool,
+    /// Whether it only names what the next clause is about; a comment too.
+    pub topic: bool,
     /// The words of an earlier clause that it leaves out: `restart a on x and b on y`.
     pub verb: Option<(usize, usize)>,
 }
@@ -54,11 +59,12 @@ pub fn plan(sentence: &Sentence<'_>, about: &[Target]) -> Result<Vec<Proposed>, 
         return Ok(talk.steps);
     };
     let mut talk = Talk::new(sentence, about);
-    let comments = pieces.iter().filter(|piece| piece.comment);
+    let comments = pieces.iter().filter(|piece| piece.comment && !piece.topic);
     talk.background = comments.map(|piece| spoken_of(sentence, piece.from..piece.to)).collect();
     for piece in &pieces {
         if piece.comment {
             talk.comment(&spoken_of(sentence, piece.from..piece.to))?;
+            talk.topic = piece.topic;
         } else if piece.verb.is_some() {
             talk.clause(&Matcher::new(&piece.completed(sentence)).readings())?;
         } else {
@@ -92,6 +98,8 @@ struct Talk<'s> {
     spoken: Option<Spoken>,
     /// What the comments speak of.
     background: Vec<Spoken>,
+    /// Whether the part before named what this one is about.
+    topic: bool,
 }
 
 impl<'s> Talk<'s> {
@@ -104,6 +112,7 @@ impl<'s> Talk<'s> {
             aside: false,
             spoken: None,
             background: Vec::new(),
+            topic: false,
         }
     }
 
@@ -150,12 +159,23 @@ impl<'s> Talk<'s> {
     }
 
     fn clause(&mut self, readings: &[Reading<'_>]) -> Result<(), Problem> {
-        let resolved = choose(readings, &self.scope())?;
-        if self.told_already(&resolved.steps) {
+        let chosen = choose(readings, &self.scope());
+        if chosen.is_err() && self.asked_for_again(readings) {
+            return Ok(());
+        }
+        let mut resolved = chosen?;
+        if std::mem::take(&mut self.topic) {
+            self.about_the_topic(&mut resolved)?;
+        }
+        if self.told_already(&resolved.steps)
+            || self.shown_already(readings, &resolved.steps)
+            || self.said_more_closely(readings, &resolved.steps)
+        {
             return Ok(());
         }
         if !observes(&resolved.steps) {
             self.not_spoken_of_apart(&resolved)?;
+            self.packages_are_seen_to(&resolved)?;
         }
         if !resolved.about.is_empty() {
             self.before = resolved.about;
@@ -165,6 +185,72 @@ impl<'s> Talk<'s> {
         self.spoken = None;
         self.steps.extend(resolved.steps);
         Ok(())
+    }
+
+    /// `what happened on a? show the log`: the same question again.
+    fn shown_already(&self, readings: &[Reading<'_>], steps: &[Proposed]) -> bool {
+        let same = |step: &Proposed| {
+            self.steps.last().is_some_and(|last| last.op.name() == step.op.name() && last.targets == step.targets)
+        };
+        let equal = |step: &Proposed| self.steps.last() == Some(step);
+        let told = observes(steps) && steps.iter().all(same) || steps.iter().all(equal);
+        told && self.asked_for_again(readings)
+    }
+
+    /// `something is off with a, go through its logs of today`: the second says the same more closely.
+    fn said_more_closely(&mut self, readings: &[Reading<'_>], steps: &[Proposed]) -> bool {
+        let it = |value: &Value| matches!(value, Value::Targets(expr) if expr.include == [Noun::Pronoun]);
+        let by_pronoun = readings.first().is_some_and(|reading| reading.slots.iter().any(|(_, value)| it(value)));
+        let ([step], Some(last)) = (steps, self.steps.last_mut()) else { return false };
+        let closer = by_pronoun && observes(steps) && last.op.name() == step.op.name() && last.targets == step.targets;
+        let (before, after) = (last.op.args(), step.op.args());
+        let closer = closer && before.iter().all(|(name, value)| after.get(name) == Some(value));
+        if closer {
+            last.op = step.op.clone();
+        }
+        closer
+    }
+
+    /// `a should live on pve2, please migrate it`: the second says nothing that the first did not.
+    fn asked_for_again(&self, readings: &[Reading<'_>]) -> bool {
+        let again = |reading: &Reading<'_>, step: &Proposed| {
+            let only_it = |value: &Value| matches!(value, Value::Targets(expr) if expr.include == [Noun::Pronoun] && expr.exclude.is_empty());
+            reading.rule.op == step.op.name() && reading.slots.iter().all(|(_, value)| only_it(value))
+        };
+        readings.first().zip(self.steps.last()).is_some_and(|(reading, step)| again(reading, step))
+    }
+
+    /// What was named before a request has to be what the request is about: `nginx on web-1: show its logs`.
+    fn about_the_topic(&self, resolved: &mut Resolved) -> Result<(), Problem> {
+        let Some(spoken) = &self.spoken else { return Ok(()) };
+        let done = |target: &Target| resolved.steps.iter().any(|step| step.targets.contains(target));
+        let Some(service) = spoken.service.as_ref().filter(|_| self.before.iter().all(done)) else {
+            return if self.before.iter().all(done) { Ok(()) } else { Err(self.unclear_topic()) };
+        };
+        for step in &mut resolved.steps {
+            if step.op.service().is_none() {
+                let units = self.scope().units(service, &step.targets, &[])?;
+                let unit = units.first().filter(|(_, unit)| units.iter().all(|(_, other)| other == unit));
+                let of_service = unit.and_then(|(_, unit)| with_service(step, unit));
+                *step = of_service.ok_or_else(|| self.unclear_topic())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn unclear_topic(&self) -> Problem {
+        ask("What is to be done with what? Say it in one sentence.", self.before.clone())
+    }
+
+    /// `web-1 needs htop, reboot it`: what is to become of the package was said of nothing else.
+    fn packages_are_seen_to(&self, resolved: &Resolved) -> Result<(), Problem> {
+        let Some(spoken) = self.spoken.as_ref().filter(|spoken| !spoken.packages.is_empty()) else { return Ok(()) };
+        let wanted = Json::from(spoken.packages.clone());
+        let seen_to = |step: &Proposed| step.op.args().get("packages").is_some_and(|packages| *packages == wanted);
+        if resolved.steps.iter().all(seen_to) || resolved.steps.iter().all(|step| step.op.name() == "agent.deploy") {
+            return Ok(());
+        }
+        Err(ask(format!("What is to be done with {}?", spoken.packages.join(", ")), resolved.about.clone()))
     }
 
     /// `list the nodes, and are they up?`: the list tells that too.
@@ -181,8 +267,18 @@ impl<'s> Talk<'s> {
     /// A guest that a comment names and a class takes, or that the comment would have changed too, may be meant or not.
     fn not_spoken_of_apart(&self, resolved: &Resolved) -> Result<(), Problem> {
         for spoken in &self.background {
+            let done = |target: &&Target| {
+                resolved.about.contains(target) || self.steps.iter().any(|step| step.targets.contains(target))
+            };
+            if let Some(target) = spoken.exact.iter().find(|target| !done(target)) {
+                return Err(ask(
+                    format!("Is something to be done with {} too? Say what.", self.scope().label(target)),
+                    vec![target.clone()],
+                ));
+            }
+            let all = resolved.by_class.iter().all(|target| spoken.guests.contains(target));
             let doubtful = |target: &&Target| {
-                resolved.by_class.contains(target) || spoken.acts && !resolved.about.contains(target)
+                resolved.by_class.contains(target) && !all || spoken.acts && !resolved.about.contains(target)
             };
             if let Some(target) = spoken.guests.iter().find(doubtful) {
                 return Err(ask(
@@ -193,6 +289,15 @@ impl<'s> Talk<'s> {
         }
         Ok(())
     }
+}
+
+/// A step narrowed to one service, where its operation can be.
+fn with_service(step: &Proposed, unit: &str) -> Option<Proposed> {
+    let takes = catalogue::spec(step.op.name())?.args.iter().any(|arg| arg.name == "service");
+    let mut args = step.op.args();
+    args.insert("service".to_owned(), unit.into());
+    let op = Op::from_parts(step.op.name(), args).ok().filter(|_| takes)?;
+    Some(Proposed { op, targets: step.targets.clone() })
 }
 
 /// Some of a sentence's tokens as a sentence of their own.
@@ -226,6 +331,9 @@ impl<'m, 's, 'l> Cut<'m, 's, 'l> {
     }
 
     fn cost(&self, from: usize, to: usize) -> Option<u32> {
+        if recounts(self.sentence, from..to) {
+            return None;
+        }
         self.matcher.readings_of(from, to).first().map(|reading| reading.cost)
     }
 
@@ -240,7 +348,10 @@ impl<'m, 's, 'l> Cut<'m, 's, 'l> {
         if at >= to {
             return Some(0);
         }
-        is_comment(self.sentence, from..to).then_some(COMMENT)
+        // `web-1 needs htop and git, install them`: the list goes on behind its joint.
+        let needed = needed_packages(self.sentence, &(from..to)).len();
+        let all = needed_packages(self.sentence, &(from..self.sentence.tokens.len())).len();
+        (needed == all && is_comment(self.sentence, from..to)).then_some(COMMENT)
     }
 
     /// `move a to x and b to y`: the nearest verb before that makes a request of a part without one, and what that costs.
@@ -255,9 +366,9 @@ impl<'m, 's, 'l> Cut<'m, 's, 'l> {
                 at = end;
             }
             let end = self.sentence.action_end(at).filter(|end| *end < from)?;
-            let piece = Piece { from, to, comment: false, verb: Some((at, end)) };
+            let piece = Piece { from, to, comment: false, topic: false, verb: Some((at, end)) };
             let completed = piece.completed(self.sentence);
-            let readings = Matcher::new(&completed).readings();
+            let readings = self.matcher.of_part(&completed).readings();
             let reading = readings.first().filter(|reading| reading.cost < PLAIN)?;
             Some(((at, end), reading.cost))
         })
@@ -266,7 +377,7 @@ impl<'m, 's, 'l> Cut<'m, 's, 'l> {
     /// The cheapest way to cut that explains every word; few parts before many.
     pub fn pieces(&self) -> Option<Vec<Piece>> {
         let (start, end) = (self.starts[0], self.sentence.tokens.len());
-        let whole = vec![Piece { from: start, to: end, comment: false, verb: None }];
+        let whole = vec![Piece { from: start, to: end, comment: false, topic: false, verb: None }];
         let whole_cost = self.cost(start, end);
         if whole_cost.is_some_and(|cost| cost < PLAIN) || self.ends.len() == 1 {
             return whole_cost.map(|_| whole);
@@ -281,11 +392,13 @@ impl<'m, 's, 'l> Cut<'m, 's, 'l> {
                     continue;
                 }
                 let comment = self.comment_cost(from, *to);
+                let topic = comment.is_none() && *to < end && is_topic(self.sentence, from..*to);
                 let doubt = if comment.is_some() { STATEMENT } else { 0 };
                 let request = self.cost(from, *to).map(|cost| cost + doubt);
                 let elided = if comment.is_none() && request.is_none() { self.elided(first, *to) } else { None };
                 let verb = elided.map(|(verb, _)| verb);
                 let request = request.or_else(|| elided.map(|(_, cost)| cost + ELIDED));
+                let comment = comment.or(topic.then_some(TOPIC));
                 for (comment, cost) in [(true, comment), (false, request)] {
                     let Some(cost) = cost else { continue };
                     let earlier = [Some((0, Vec::new())), None];
@@ -296,7 +409,7 @@ impl<'m, 's, 'l> Cut<'m, 's, 'l> {
                         let slot = &mut here[usize::from(asked == 1 || !comment)];
                         if slot.as_ref().is_none_or(|(known, _)| total < *known) {
                             let mut pieces = pieces.clone();
-                            pieces.push(Piece { from, to: *to, comment, verb });
+                            pieces.push(Piece { from, to: *to, comment, topic: comment && topic, verb });
                             *slot = Some((total, pieces));
                         }
                     }
@@ -344,8 +457,17 @@ fn breaks(sentence: &Sentence<'_>) -> Vec<(usize, usize)> {
         let begins = matches!(token.kind, Kind::Comma | Kind::Stop | Kind::Question)
             || ["and", "then", "afterwards", "finally"].iter().any(|word| token.is(word));
         if !begins {
-            let before = token.is("before") && tokens.get(at + 1).is_some_and(|next| next.is("i") || next.is("we"));
-            if before || reasons.iter().any(|word| token.is(word)) {
+            // `she asks which ports are open`
+            let asked =
+                ["asks", "asked", "asking", "wonders", "wondering", "know"].iter().any(|word| tokens[at - 1].is(word));
+            let question =
+                asked && ["which", "what", "how", "whether", "who", "when", "if"].iter().any(|word| token.is(word));
+            if question {
+                out.push((at, at));
+            }
+            let before =
+                !question && token.is("before") && tokens.get(at + 1).is_some_and(|next| next.is("i") || next.is("we"));
+            if before || !question && reasons.iter().any(|word| token.is(word)) {
                 out.push((at, at));
             }
             at += 1;

@@ -11,6 +11,7 @@ use crate::model::{
     values::{GuestKind, Size},
 };
 use serde_json::Value as Json;
+use std::collections::HashSet;
 
 /// Systems that the agent does not run on: it is a Linux program that needs a writable system.
 const WITHOUT_AGENT: &[&str] = &["bsd", "haos", "windows", "darwin"];
@@ -52,6 +53,9 @@ impl Parts<'_> {
         self.suit_templates(taken, scope)?;
         self.suit_agents(taken, scope)?;
         self.suit_migration(taken, scope);
+        if self.op == "guest.migrate" && taken.everything {
+            return Err(ask("Everything? Name the guests, or the node that is to be drained.", Vec::new()));
+        }
         let open = taken.any || taken.bare && group != "agent";
         if open && !self.only_reads() {
             return Err(ask("Which ones? Say \"all\", or name them.", taken.targets.clone()));
@@ -98,7 +102,7 @@ impl Parts<'_> {
             let Os { id, family, .. } = &guest.os;
             ![id.as_str(), family, family_of(id), family_of(family)].iter().any(|name| WITHOUT_AGENT.contains(name))
         };
-        let of_class = taken.by_class.clone();
+        let of_class: HashSet<Target> = taken.by_class.iter().cloned().collect();
         match self.op.as_str() {
             "agent.deploy" => {
                 taken.targets.retain(|target| {
@@ -138,11 +142,10 @@ impl Parts<'_> {
         }
         let to = self.args.get("node").and_then(Json::as_str);
         let home = |target: &Target| scope.vocabulary.inventory.guest_of(target).map(|guest| guest.node.as_str());
-        let of_class = std::mem::take(&mut taken.by_class);
+        let of_class: HashSet<&Target> = taken.by_class.iter().collect();
         let moves =
             |target: &Target| self.from.as_deref().is_none_or(|from| home(target) == Some(from)) && home(target) != to;
         taken.targets.retain(|target| !of_class.contains(target) || moves(target));
-        taken.by_class = of_class;
     }
 
     /// Checks arguments against what they are for.
@@ -162,6 +165,10 @@ impl Parts<'_> {
             "guest.configure" if self.args.contains_key("name") && taken.targets.len() > 1 => {
                 Err(ask("Which one is to be renamed?", taken.targets.clone()))
             }
+            "guest.clone" | "guest.restore" if self.taken_number(scope).is_some() => {
+                let there = self.taken_number(scope).into_iter().collect();
+                Err(ask("A guest has that vmid. Which one instead?", there))
+            }
             "guest.clone" | "guest.configure" if self.taken_name(scope).is_some() => {
                 let there = self.taken_name(scope).into_iter().collect();
                 Err(ask("That name is taken. Which name instead?", there))
@@ -174,7 +181,16 @@ impl Parts<'_> {
     /// The guest that is called what a new one is to be called.
     pub(super) fn taken_name(&self, scope: &Scope<'_>) -> Option<Target> {
         let name = self.args.get("name").and_then(Json::as_str)?;
-        scope.vocabulary.inventory.guests.iter().find(|guest| guest.name.eq_ignore_ascii_case(name)).map(Guest::target)
+        let called = scope.vocabulary.named(name).iter().map(|named| scope.vocabulary.target(*named));
+        called.into_iter().find(|target| {
+            scope.vocabulary.inventory.guest_of(target).is_some_and(|guest| guest.name.eq_ignore_ascii_case(name))
+        })
+    }
+
+    /// The guest that has the vmid which a new one is to have.
+    fn taken_number(&self, scope: &Scope<'_>) -> Option<Target> {
+        let vmid = self.args.get("newid").and_then(Json::as_u64).and_then(|vmid| u32::try_from(vmid).ok())?;
+        scope.vocabulary.inventory.guest(vmid).map(Guest::target)
     }
 
     pub(super) fn migration(&self, guests: &[&Guest]) -> Result<(), Problem> {

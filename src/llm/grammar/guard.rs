@@ -7,9 +7,12 @@ use crate::model::selector::Pattern;
 /// Why the sentence is refused, if it is.
 pub fn refusal(sentence: &Sentence<'_>) -> Option<String> {
     let matcher = Matcher::new(sentence);
+    let present = sentence.concepts(0, sentence.tokens.len());
     sentence.lexicon.refusals.iter().find_map(|refusal| {
-        let said =
-            (0..sentence.tokens.len()).any(|at| refusal.say.iter().any(|node| !matcher.node(node, at).is_empty()));
+        let possible = refusal.say.iter().filter(|phrasing| present.satisfy(&phrasing.needs));
+        let said = possible
+            .flat_map(|phrasing| &phrasing.elements)
+            .any(|node| (0..sentence.tokens.len()).any(|at| !matcher.node(node, at).is_empty()));
         let path = tokens(sentence, &[Kind::Path, Kind::Quoted])
             .any(|text| refusal.paths.iter().any(|glob| touches(glob, &text)));
         let quoted =
@@ -43,12 +46,12 @@ fn destroys(needle: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::llm::Known;
     use crate::llm::grammar::{lexicon::Lexicon, token, vocabulary::Vocabulary};
-    use crate::model::Inventory;
 
     fn refused(text: &str) -> bool {
-        let inventory = Inventory::default();
-        let vocabulary = Vocabulary::new(&inventory);
+        let known = Known::default();
+        let vocabulary = Vocabulary::new(&known);
         refusal(&Sentence::new(token::tokens(text, Lexicon::get()), Lexicon::get(), &vocabulary)).is_some()
     }
 

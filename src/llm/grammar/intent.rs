@@ -9,9 +9,9 @@ use super::{
     token::Kind,
     values::Value,
 };
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::{
     cell::{Cell, RefCell},
-    collections::{HashMap, HashSet},
     rc::Rc,
 };
 
@@ -23,8 +23,12 @@ const MOST_STEPS_IN_ALL: u32 = 150_000;
 const UNORDERED: u32 = 4;
 /// What a preposition or the like costs that such a phrasing does not explain.
 const GLUE: u32 = 1;
+/// What it costs to pass over an `only`, so that a phrasing that says it comes first.
+const ONLY: u32 = 3;
 /// What it costs to pass over a word that nobody knows, where nothing is changed.
 const FOREIGN: u32 = 25;
+/// How many such words are passed over: with more of them it is anybody's guess what is asked.
+const MOST_FOREIGN: u32 = 2;
 
 /// Filled slots, in the order of the text.
 pub type Slots<'l> = Vec<(&'l str, Value)>;
@@ -38,12 +42,38 @@ pub struct Reading<'l> {
     pub slots: Slots<'l>,
     /// How far-fetched, in tenths.
     pub cost: u32,
+    /// What each run of words was taken for, where that was asked for.
+    pub trace: Vec<Step<'l>>,
+}
+
+/// Some words of a reading, and what they were taken for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step<'l> {
+    /// The first token.
+    pub from: usize,
+    /// The token after the last.
+    pub to: usize,
+    /// What they are.
+    pub role: Role<'l>,
+}
+
+/// What words are in a reading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role<'l> {
+    /// They say which operation is asked for.
+    Says,
+    /// They fill these arguments.
+    Fills(Vec<&'l str>),
+    /// They add nothing: politeness, prepositions, punctuation.
+    Nothing,
+    /// Nobody knows them, and the question can be answered without.
+    Unknown,
 }
 
 /// Hits of a piece of a phrasing that begin at one token.
 type Found<'l> = Rc<Vec<Hit<Slots<'l>>>>;
 /// Readings of a slot by its kind and the token that it begins at.
-type Filled<'l> = HashMap<(&'l str, usize), Rc<Vec<Hit<Value>>>>;
+type Filled<'l> = FxHashMap<(&'l str, usize), Rc<Vec<Hit<Value>>>>;
 
 /// The readings of one clause, the best first.
 pub type Readings<'l> = Rc<Vec<Reading<'l>>>;
@@ -51,12 +81,17 @@ pub type Readings<'l> = Rc<Vec<Reading<'l>>>;
 /// Matches the lexicon's phrasings against the clauses of one sentence.
 pub struct Matcher<'s, 'l> {
     sentence: &'s Sentence<'l>,
-    memo: RefCell<HashMap<(*const Node, usize), Found<'l>>>,
+    memo: RefCell<FxHashMap<(*const Node, usize), Found<'l>>>,
+    /// What is found where nothing is.
+    nothing: Found<'l>,
     slots: RefCell<Filled<'l>>,
-    read: RefCell<HashMap<(usize, usize), Readings<'l>>>,
-    steps: Cell<u32>,
+    read: RefCell<FxHashMap<(usize, usize), Readings<'l>>>,
+    /// How many partial readings were followed, in the parts that were looked at by themselves too.
+    steps: Rc<Cell<u32>>,
     /// Whether the sentence is about something else altogether.
     elsewhere: bool,
+    /// Whether readings are to tell what each word was taken for.
+    traces: bool,
 }
 
 /// How far a phrasing has got.
@@ -69,16 +104,19 @@ struct State<'l> {
     used: u64,
     slots: Slots<'l>,
     cost: u32,
+    trace: Vec<Step<'l>>,
 }
 
 /// One attempt to read some tokens with one phrasing.
 struct Attempt<'l> {
     rule: &'l Rule,
     phrasing: &'l Phrasing,
+    /// Its first token that says something.
+    start: usize,
     end: usize,
     limit: u32,
     /// Places, with what was matched before them, from which the end can't be reached.
-    dead: HashSet<(usize, u64, u64)>,
+    dead: FxHashSet<(usize, u64, u64)>,
     out: Vec<Reading<'l>>,
 }
 
@@ -88,11 +126,23 @@ impl<'s, 'l> Matcher<'s, 'l> {
         Self {
             sentence,
             memo: RefCell::default(),
+            nothing: Rc::default(),
             slots: RefCell::default(),
             read: RefCell::default(),
-            steps: Cell::new(0),
+            steps: Rc::default(),
             elsewhere: sentence.is_elsewhere(),
+            traces: false,
         }
+    }
+
+    /// For one sentence whose readings are to tell what each word was taken for.
+    pub fn tracing(sentence: &'s Sentence<'l>) -> Self {
+        Self { traces: true, ..Self::new(sentence) }
+    }
+
+    /// For a part of the same sentence: together they follow no more readings than one.
+    pub fn of_part<'p>(&self, part: &'p Sentence<'l>) -> Matcher<'p, 'l> {
+        Matcher { steps: Rc::clone(&self.steps), ..Matcher::new(part) }
     }
 
     /// All readings of the whole sentence as one clause.
@@ -115,22 +165,16 @@ impl<'s, 'l> Matcher<'s, 'l> {
         if self.only_fillers(from, to) {
             return out;
         }
-        let mut present = vec![false; self.sentence.lexicon.size()];
-        for phrase in (from..to).flat_map(|at| self.sentence.phrases(at)).filter(|phrase| phrase.end <= to) {
-            present[phrase.concept] = true;
-        }
-        let possible = |phrasing: &Phrasing| phrasing.needs.iter().all(|group| group.iter().any(|id| present[*id]));
+        let present = self.sentence.concepts(from, to);
+        let begin = self.begin(from, to);
         let limit = (self.steps.get() + MOST_STEPS).min(MOST_STEPS_IN_ALL);
-        for rule in &self.sentence.lexicon.rules {
-            for phrasing in &rule.say {
-                if possible(phrasing) {
-                    let cost = rule.cost + if phrasing.any_order { UNORDERED } else { 0 };
-                    let start = State { at: from, parts: 0, used: 0, slots: Vec::new(), cost };
-                    let mut attempt = Attempt { rule, phrasing, end: to, limit, dead: HashSet::new(), out: Vec::new() };
-                    self.walk(&mut attempt, start);
-                    out.append(&mut attempt.out);
-                }
-            }
+        for (rule, phrasing) in self.sentence.lexicon.possible(&present) {
+            let cost = rule.cost + if phrasing.any_order { UNORDERED } else { 0 };
+            let start = State { at: from, parts: 0, used: 0, slots: Vec::new(), cost, trace: Vec::new() };
+            let mut attempt =
+                Attempt { rule, phrasing, start: begin, end: to, limit, dead: FxHashSet::default(), out: Vec::new() };
+            self.walk(&mut attempt, start);
+            out.append(&mut attempt.out);
         }
         out.sort_by_key(|reading| reading.cost);
         let mut kept: Vec<Reading<'l>> = Vec::new();
@@ -146,13 +190,24 @@ impl<'s, 'l> Matcher<'s, 'l> {
     }
 
     fn only_fillers(&self, from: usize, to: usize) -> bool {
+        self.begin(from, to) >= to
+    }
+
+    /// The first token that is no filler.
+    fn begin(&self, from: usize, to: usize) -> usize {
         let mut at = from;
         while at < to
             && let Some(end) = self.sentence.filler(at)
         {
             at = end;
         }
-        at >= to
+        at
+    }
+
+    fn is_question(&self, end: usize) -> bool {
+        [end.saturating_sub(1), end]
+            .iter()
+            .any(|at| self.sentence.token(*at).is_some_and(|token| token.kind == Kind::Question))
     }
 
     /// Follows every way to read on; tells whether any of them reached the end.
@@ -164,14 +219,23 @@ impl<'s, 'l> Matcher<'s, 'l> {
         let phrasing = attempt.phrasing;
         if state.at == attempt.end && phrasing.is_complete(state.parts) {
             if !doubled(&state.slots) {
-                attempt.out.push(Reading { rule: attempt.rule, slots: state.slots, cost: state.cost });
+                attempt.out.push(Reading {
+                    rule: attempt.rule,
+                    slots: state.slots,
+                    cost: state.cost,
+                    trace: state.trace,
+                });
             }
             return true;
         }
         let key = (state.at, state.parts, state.used);
         let mut reached = false;
         for (end, cost) in self.passed_over(&state, attempt) {
-            let next = State { at: end, cost: state.cost + cost, ..state.clone() };
+            let mut next = State { at: end, cost: state.cost + cost, ..state.clone() };
+            if self.traces {
+                let role = if cost == FOREIGN { Role::Unknown } else { Role::Nothing };
+                next.trace.push(Step { from: state.at, to: end, role });
+            }
             reached |= self.walk(attempt, next);
         }
         for (index, adjunct) in attempt.rule.with.iter().enumerate() {
@@ -213,6 +277,11 @@ impl<'s, 'l> Matcher<'s, 'l> {
             next.at = hit.end;
             next.cost += hit.cost;
             next.slots.extend(hit.value.iter().cloned());
+            if self.traces && hit.end > state.at {
+                let names: Vec<&str> = hit.value.iter().map(|(name, _)| *name).collect();
+                let role = if names.is_empty() { Role::Says } else { Role::Fills(names) };
+                next.trace.push(Step { from: state.at, to: hit.end, role });
+            }
             mark(&mut next);
             reached |= self.walk(attempt, next);
         }
@@ -225,21 +294,32 @@ impl<'s, 'l> Matcher<'s, 'l> {
         if state.at >= attempt.end {
             return out;
         }
-        if let Some(end) = self.sentence.filler(state.at).filter(|end| *end <= attempt.end) {
-            out.push((end, u32::from(self.sentence.is_any(state.at, &["and", "so", "also"]))));
+        // `I` as well as `I need`, whose verb the phrasing may want.
+        for end in self.sentence.fillers(state.at).filter(|end| *end <= attempt.end) {
+            let joint = u32::from(self.sentence.is_any(state.at, &["and", "so", "also"]));
+            out.push((end, if self.sentence.is(state.at, "only") { ONLY } else { joint }));
         }
         if attempt.phrasing.any_order {
             let concepts = self.sentence.lexicon.glue(attempt.rule.reads);
             // A preposition with nothing behind it leaves open what was meant: `reboot a and so on`.
+            // BIND's unit is called `named`.
+            let token = self.sentence.token(state.at);
+            let service = token.is_some_and(|token| self.sentence.vocabulary.service(&token.lower).is_some());
             let glued = self.sentence.phrases(state.at).iter().filter(|phrase| {
                 let ends = phrase.end < attempt.end || attempt.rule.reads && phrase.end == attempt.end;
-                concepts.contains(&phrase.concept) && !phrase.corrected && ends
+                concepts.contains(&phrase.concept) && !phrase.corrected && ends && !service
             });
             out.extend(glued.map(|phrase| (phrase.end, GLUE)));
+            // `web-1 has to start at boot`; at the beginning such a verb asks.
+            if state.at > attempt.start && !self.is_question(attempt.end) {
+                let modal = self.sentence.concept(state.at, self.sentence.lexicon.id("modal"));
+                out.extend(modal.filter(|phrase| phrase.end < attempt.end).map(|phrase| (phrase.end, GLUE)));
+            }
             if self.sentence.token(state.at).is_some_and(|token| token.kind == Kind::Possessive) {
                 out.push((state.at + 1, GLUE));
             }
-            if attempt.rule.reads && !self.elsewhere && self.sentence.is_foreign(state.at) {
+            let few = state.cost < MOST_FOREIGN * FOREIGN;
+            if few && attempt.rule.reads && !self.elsewhere && self.sentence.is_foreign(state.at) {
                 out.push((state.at + 1, FOREIGN));
             }
             out.sort_unstable();
@@ -250,6 +330,9 @@ impl<'s, 'l> Matcher<'s, 'l> {
 
     /// Where a piece of a phrasing that begins at a token can end.
     pub fn node(&self, node: &'l Node, at: usize) -> Found<'l> {
+        if !node.may_begin(&|concept| self.sentence.concept(at, concept).next().is_some()) {
+            return Rc::clone(&self.nothing);
+        }
         let key = (std::ptr::from_ref(node), at);
         if let Some(found) = self.memo.borrow().get(&key) {
             return Rc::clone(found);

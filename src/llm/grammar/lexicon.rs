@@ -1,7 +1,10 @@
 //! The lexicon (`lexicon.toml`, turned into JSON by the build), read once: the words of English and of the trade, and the phrasings of each operation.
 
 use super::pattern::{self, Node};
-use crate::model::{Risk, catalogue};
+use crate::{
+    llm::spelling::Spellings,
+    model::{Risk, catalogue},
+};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::{
@@ -13,7 +16,7 @@ use std::{
 pub const FILLER: usize = 0;
 
 /// What makes a request of a participle. `should x be …` is a question, so these stand directly before it.
-const PASSIVE: [&str; 13] = [
+const PASSIVE: [&str; 30] = [
     "to be",
     "must be",
     "should be",
@@ -24,9 +27,26 @@ const PASSIVE: [&str; 13] = [
     "need to be",
     "wants to be",
     "needs",
+    "need",
     "get",
     "can be",
     "may be",
+    "ought to be",
+    "is to be",
+    "are to be",
+    "wants",
+    "should get",
+    "has got to be",
+    "have got to be",
+    "would have to be",
+    "will have to be",
+    "could be",
+    "want to be",
+    "should all be",
+    "must all be",
+    "needs to get",
+    "has to get",
+    "is supposed to be",
 ];
 
 /// Everything that is known without an inventory.
@@ -38,10 +58,10 @@ pub struct Lexicon {
     contractions: HashMap<String, Vec<String>>,
     /// Single words of the language: nothing that is one of them is taken for a misspelling.
     known: HashSet<String>,
-    /// Words that a misspelling may be corrected to.
-    pub correct: Vec<String>,
+    /// Words that a misspelling may be corrected to; made when the first word is misspelt.
+    spellings: OnceLock<Spellings>,
     /// Concepts by name.
-    concepts: BTreeMap<String, usize>,
+    concepts: HashMap<String, usize>,
     /// Prepositions, then words of questions.
     glue: [usize; 2],
     /// Classes (`ct`, `vm`, `guest`, `node`, `any`, `template`) by their concept.
@@ -54,6 +74,10 @@ pub struct Lexicon {
     pub tags: Vec<Vec<String>>,
     /// Service names and kinds by their concept, with the units that they can be.
     pub services: HashMap<usize, Vec<String>>,
+    /// Words of which any may stand in a name for the others (`load balancer` and `lb`), by their concept.
+    pub parts: HashMap<usize, Vec<String>>,
+    /// Packages that are known by their bare names.
+    pub packages: HashSet<String>,
     /// What classes of machines a service stands for, as the tag that they have, by the concept.
     pub roles: HashMap<usize, String>,
     /// What is said around a request.
@@ -64,6 +88,10 @@ pub struct Lexicon {
     pub actions: HashSet<usize>,
     /// The rules, in the file's order.
     pub rules: Vec<Rule>,
+    /// Phrasings by the concepts of which they need one, as the number of their rule and their own in it.
+    needing: Vec<Vec<(usize, usize)>>,
+    /// Phrasings that need none.
+    needless: Vec<(usize, usize)>,
     /// What is refused.
     pub refusals: Vec<Refusal>,
 }
@@ -122,13 +150,42 @@ pub struct Phrasing {
     pub needs: Vec<Vec<usize>>,
 }
 
+/// Some concepts.
+#[derive(Debug, Default)]
+pub struct Concepts {
+    marked: Vec<bool>,
+    all: Vec<usize>,
+}
+
+impl Concepts {
+    /// Those of these numbers, of so many that there are.
+    pub fn new(size: usize, concepts: impl Iterator<Item = usize>) -> Self {
+        let mut new = Self { marked: vec![false; size], all: Vec::new() };
+        for concept in concepts {
+            if !std::mem::replace(&mut new.marked[concept], true) {
+                new.all.push(concept);
+            }
+        }
+        new
+    }
+
+    fn iter(&self) -> impl Iterator<Item = usize> {
+        self.all.iter().copied()
+    }
+
+    /// Whether one of each group is among them.
+    pub fn satisfy(&self, needs: &[Vec<usize>]) -> bool {
+        needs.iter().all(|group| group.iter().any(|concept| self.marked[*concept]))
+    }
+}
+
 /// What is refused whatever else is said.
 #[derive(Debug)]
 pub struct Refusal {
     /// Why.
     pub reason: String,
     /// Phrases outside quotes.
-    pub say: Vec<Node>,
+    pub say: Vec<Phrasing>,
     /// Globs of paths.
     pub paths: Vec<String>,
     /// Texts inside quotes, lower case.
@@ -151,9 +208,17 @@ struct File {
     tags: BTreeMap<String, Vec<String>>,
     services: BTreeMap<String, Vec<String>>,
     roles: BTreeMap<String, String>,
+    packages: Packages,
+    parts: BTreeMap<String, Vec<String>>,
     adjuncts: BTreeMap<String, String>,
     rules: Vec<RuleEntry>,
     refuse: Vec<RefusalEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Packages {
+    known: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -218,11 +283,16 @@ impl Lexicon {
             let concept = lexicon.concept(&format!("role:{phrase}"), std::slice::from_ref(phrase));
             lexicon.roles.insert(concept, tag.clone());
         }
+        for (name, words) in &file.parts {
+            let concept = lexicon.concept(&format!("part:{name}"), words);
+            lexicon.parts.insert(concept, words.iter().filter(|word| !word.contains(' ')).cloned().collect());
+        }
         let said =
             file.rules.iter().flat_map(|entry| &entry.say).chain(file.refuse.iter().flat_map(|entry| &entry.say));
         for word in said.chain(file.adjuncts.values()).flat_map(|text| pattern::literals(text)) {
-            if !lexicon.concepts.contains_key(&pattern::literal(&word)) {
-                lexicon.concept(&pattern::literal(&word), &[word]);
+            let name = pattern::literal(word);
+            if !lexicon.concepts.contains_key(&name) {
+                lexicon.concept(&name, &[word.to_owned()]);
             }
         }
         for entry in &file.rules {
@@ -235,6 +305,7 @@ impl Lexicon {
             lexicon.refusals.push(refusal);
         }
         lexicon.learn_words(&file.grammar);
+        lexicon.learn_needs();
         Ok(lexicon)
     }
 
@@ -244,8 +315,8 @@ impl Lexicon {
             phrases: HashMap::new(),
             contractions: file.contractions.iter().map(|(short, long)| (short.clone(), spelled(long))).collect(),
             known: HashSet::new(),
-            correct: Vec::new(),
-            concepts: BTreeMap::new(),
+            spellings: OnceLock::new(),
+            concepts: HashMap::new(),
             glue: [FILLER; 2],
             classes: HashMap::new(),
             states: HashMap::new(),
@@ -253,10 +324,14 @@ impl Lexicon {
             tags: file.tags.values().cloned().collect(),
             services: HashMap::new(),
             roles: HashMap::new(),
+            parts: HashMap::new(),
+            packages: file.packages.known.iter().cloned().collect(),
             background: file.background.clone(),
             elsewhere: file.elsewhere.clone(),
             actions: HashSet::new(),
             rules: Vec::new(),
+            needing: Vec::new(),
+            needless: Vec::new(),
             refusals: Vec::new(),
         }
     }
@@ -311,7 +386,8 @@ impl Lexicon {
     }
 
     fn refusal(&self, entry: &RefusalEntry) -> Result<Refusal, String> {
-        let say: Result<Vec<_>, _> = entry.say.iter().map(|text| self.compile(text)).collect();
+        let say: Result<Vec<_>, String> =
+            entry.say.iter().map(|text| Ok(Phrasing::of(vec![self.compile(text)?], false))).collect();
         Ok(Refusal {
             reason: entry.reason.clone(),
             say: say?,
@@ -325,6 +401,28 @@ impl Lexicon {
         self.concepts.len()
     }
 
+    fn learn_needs(&mut self) {
+        self.needing = vec![Vec::new(); self.concepts.len()];
+        for (rule, phrasing, needs) in self.rules.iter().enumerate().flat_map(|(rule, entry)| {
+            entry.say.iter().enumerate().map(move |(phrasing, say)| (rule, phrasing, &say.needs))
+        }) {
+            match needs.iter().min_by_key(|group| group.len()) {
+                Some(group) => group.iter().for_each(|concept| self.needing[*concept].push((rule, phrasing))),
+                None => self.needless.push((rule, phrasing)),
+            }
+        }
+    }
+
+    /// The phrasings that can do with these concepts, in the file's order.
+    pub fn possible(&self, present: &Concepts) -> Vec<(&Rule, &Phrasing)> {
+        let needing = present.iter().flat_map(|concept| &self.needing[concept]);
+        let mut found: Vec<(usize, usize)> = needing.chain(&self.needless).copied().collect();
+        found.sort_unstable();
+        found.dedup();
+        let phrasing = |(rule, phrasing): (usize, usize)| (&self.rules[rule], &self.rules[rule].say[phrasing]);
+        found.into_iter().map(phrasing).filter(|(_, phrasing)| present.satisfy(&phrasing.needs)).collect()
+    }
+
     fn learn_words(&mut self, grammar: &[String]) {
         let mut words = grammar.to_vec();
         for (first, rest) in &self.phrases {
@@ -332,10 +430,6 @@ impl Lexicon {
             words.extend(rest.iter().flat_map(|(_, rest)| rest.clone()));
         }
         self.known = words.into_iter().collect();
-        let long =
-            |word: &&String| word.len() >= 4 && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
-        self.correct = self.known.iter().filter(long).cloned().collect();
-        self.correct.sort_unstable();
     }
 
     /// How a contraction is spelled out.
@@ -346,6 +440,12 @@ impl Lexicon {
     /// Whether a lower-case word is one of the language.
     pub fn knows(&self, word: &str) -> bool {
         self.known.contains(word)
+    }
+
+    /// The words of the language that a misspelling may have meant.
+    pub fn spellings(&self) -> &Spellings {
+        let plain = |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+        self.spellings.get_or_init(|| self.known.iter().map(String::as_str).filter(plain).collect())
     }
 
     /// Phrases that begin with a word: concept and further words.

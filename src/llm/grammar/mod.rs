@@ -23,7 +23,7 @@ mod vocabulary;
 
 pub use explain::{Explanation, explain};
 
-use super::{Planner, Proposal};
+use super::{Known, Planner, Proposal};
 use crate::model::{Inventory, Op, Target, plan::Proposed};
 use class::Problem;
 use lexicon::Lexicon;
@@ -44,27 +44,26 @@ impl Planner for Grammar {
         "grammar"
     }
 
-    fn plan(&self, text: &str, inventory: &Inventory) -> Proposal {
-        self.plan_about(text, inventory, &[])
-    }
-
-    fn plan_about(&self, text: &str, inventory: &Inventory, about: &[Target]) -> Proposal {
+    fn plan_about(&self, text: &str, known: &Known, about: &[Target]) -> Proposal {
         let lexicon = Lexicon::get();
         let mut tokens = token::tokens(text, lexicon);
         if text.len() > LONGEST || tokens.len() > MOST_TOKENS {
             return clarify("That is too long for one request. What is to be done first?", Vec::new());
         }
-        let vocabulary = Vocabulary::new(inventory);
+        let vocabulary = Vocabulary::new(known);
         vocabulary.correct(&mut tokens, lexicon);
         let sentence = Sentence::new(tokens, lexicon, &vocabulary);
         if let Some(reason) = guard::refusal(&sentence) {
             return Proposal::Refuse { reason };
         }
         match clause::plan(&sentence, about) {
-            Ok(steps) => Proposal::Plan { summary: summary(&steps, inventory), steps },
+            Ok(steps) => Proposal::Plan { summary: summary(&steps, known.inventory()), steps },
+            Err(Problem::Ask { candidates, .. }) if candidates.is_empty() && sentence.is_elsewhere() => {
+                Proposal::Refuse { reason: "that is nothing that this system can do".to_owned() }
+            }
             Err(Problem::Ask { question, candidates }) => clarify(&question, candidates),
             Err(Problem::Refuse(reason)) => Proposal::Refuse { reason },
-            Err(Problem::Unknown(text)) => Proposal::Refuse { reason: stranger(&text, inventory) },
+            Err(Problem::Unknown(text)) => Proposal::Refuse { reason: stranger(&text, known.inventory()) },
         }
     }
 }
@@ -110,13 +109,15 @@ fn called(target: &Target, inventory: &Inventory) -> String {
 /// What the stages' tests share.
 #[cfg(test)]
 mod testing {
-    use super::{Inventory, Lexicon, Sentence, Vocabulary, token};
+    use super::{Known, Lexicon, Sentence, Vocabulary, token};
     use std::sync::OnceLock;
 
     /// The homelab inventory.
-    pub fn homelab() -> &'static Inventory {
-        static HOMELAB: OnceLock<Inventory> = OnceLock::new();
-        HOMELAB.get_or_init(|| serde_json::from_str(include_str!("../../../tests/fixtures/homelab.json")).unwrap())
+    pub fn homelab() -> &'static Known {
+        static HOMELAB: OnceLock<Known> = OnceLock::new();
+        HOMELAB.get_or_init(|| {
+            Known::new(serde_json::from_str(include_str!("../../../tests/fixtures/homelab.json")).unwrap())
+        })
     }
 
     /// A text as the stages after the tokens see it.

@@ -42,31 +42,41 @@ impl Sentence<'_> {
             let class = class.filter(|class| !matches!(class, Class::Any | Class::All));
             if let Some((vmid, written)) = vmid_of(&token.lower) {
                 let class = written.or(class);
+                if let Some((end, last)) =
+                    self.range_end(number_at + 1).filter(|(_, last)| self.are_guests(vmid, *last))
+                {
+                    let filters = vec![Filter::is(Property::Vmids(vmid, last))];
+                    let value = Noun::of_class(class.unwrap_or(Class::Any), filters);
+                    out.push(Hit { end, value, cost });
+                }
                 let cost = if written.is_some() || token.lower.starts_with('#') { 0 } else { cost };
                 out.push(Hit { end: number_at + 1, value: Noun::Vmid { vmid, class, filters: Vec::new() }, cost });
-            } else if let Some((first, last)) = vmid_range(&token.lower).filter(|_| class.is_some()) {
+            } else if let Some((first, last)) =
+                vmid_range(&token.lower).filter(|(first, last)| class.is_some() || self.are_guests(*first, *last))
+            {
                 let filters = vec![Filter::is(Property::Vmids(first, last))];
-                let class = class.unwrap_or(Class::Any);
-                out.push(Hit {
-                    end: number_at + 1,
-                    value: Noun::Class {
-                        class,
-                        words: Vec::new(),
-                        filters,
-                        mods: 0,
-                        many: true,
-                        any: false,
-                        all: true,
-                        count: None,
-                    },
-                    cost,
-                });
+                let value = Noun::of_class(class.unwrap_or(Class::Any), filters);
+                out.push(Hit { end: number_at + 1, value, cost });
             } else if token.kind == Kind::Number && class.is_some() {
                 out.push(Hit { end: number_at + 1, value: Noun::Unknown { text: token.text.clone() }, cost: 20 });
             } else if let Ok(target) = token.lower.parse::<Target>() {
                 self.written(&target, number_at + 1, out);
             }
         }
+    }
+
+    /// `to 121`, `- 121`, `through 121` after a number.
+    fn range_end(&self, at: usize) -> Option<(usize, Vmid)> {
+        let dash = self.token(at).is_some_and(|token| matches!(token.text.as_str(), "-" | "–"));
+        let joined = dash || self.is_any(at, &["to", "through", "thru", "till", "until", "bis"]);
+        let token = self.token(at + 1).filter(|token| joined && token.kind == Kind::Number)?;
+        Some((at + 2, vmid_of(&token.lower)?.0))
+    }
+
+    /// Whether guests have these numbers, so that they are the ends of a range of guests.
+    fn are_guests(&self, first: Vmid, last: Vmid) -> bool {
+        let inventory = self.vocabulary.inventory;
+        first < last && inventory.guest(first).is_some() && inventory.guest(last).is_some()
     }
 
     /// A target as plans write it: `ct/118`, `node/pve1`.
@@ -119,11 +129,25 @@ impl Sentence<'_> {
 
     /// `the phone system voip`, `both terminal servers ts-01 and ts-02`: what it is before what it is called.
     pub(super) fn apposed(&self, at: usize, out: &mut Vec<Hit<Noun>>) {
+        // `the load balancer lb-1`: the name itself says so too.
+        for (end, words) in self.alike(at) {
+            let says = |named: &Named| {
+                let parts = name_parts(self.name(*named));
+                words.iter().any(|word| parts.contains(word))
+            };
+            let names = self.names(end).into_iter().filter(|(.., named, cost)| *cost == 0 && named.iter().all(says));
+            out.extend(names.map(|(end, text, named, _)| Hit {
+                end,
+                value: Noun::Named { text, named, class: None, filters: Vec::new() },
+                cost: 1,
+            }));
+        }
         for noun_at in at + 1..=at + 2 {
             // Only words that can be no others: a `not` or `other` before the noun is never passed over.
             let describes = |at: usize| {
                 let token = self.token(at).filter(|token| token.kind == Kind::Word);
-                token.is_some_and(|token| self.is_foreign(at) || self.vocabulary.knows(&token.lower))
+                let alike = self.alike(at).next().is_some();
+                token.is_some_and(|token| alike || self.is_foreign(at) || self.vocabulary.knows(&token.lower))
             };
             if !(at..noun_at).all(describes) {
                 return;
@@ -175,22 +199,51 @@ impl Sentence<'_> {
     }
 
     pub(super) fn partial(&self, at: usize, out: &mut Vec<Hit<Noun>>) {
-        let mut words = Vec::new();
-        for end in at + 1..=(at + 3).min(self.tokens.len()) {
-            let token = &self.tokens[end - 1];
-            let parts = name_parts(&token.lower);
-            if !matches!(token.kind, Kind::Word | Kind::Number)
-                || parts.is_empty()
-                || !parts.iter().all(|part| self.vocabulary.is_part(part))
-            {
-                break;
+        let mut open = vec![(at, Vec::<String>::new(), 6)];
+        for _ in 0..3 {
+            let mut next = Vec::new();
+            for (end, words, cost) in open {
+                for (end, mut said, more) in self.name_words(end) {
+                    let words = [words.clone(), std::mem::take(&mut said)].concat();
+                    if self.vocabulary.with_parts(&words).next().is_some() {
+                        let noun = Noun::Partial { words: words.clone(), filters: Vec::new() };
+                        out.push(Hit { end, value: noun, cost: cost + more });
+                    }
+                    next.push((end, words, cost + more));
+                }
             }
-            words.extend(parts);
-            if !self.vocabulary.with_parts(&words).is_empty() {
-                let noun = Noun::Partial { words: words.clone(), filters: Vec::new() };
-                out.push(Hit { end, value: noun, cost: 6 });
+            open = next;
+        }
+    }
+
+    /// Words of names at a place, as the inventory has them: the word itself, or what stands for it in names.
+    fn name_words(&self, at: usize) -> Vec<(usize, Vec<String>, u32)> {
+        let mut out = Vec::new();
+        if let Some(token) = self.token(at).filter(|token| matches!(token.kind, Kind::Word | Kind::Number)) {
+            let parts = name_parts(&token.lower);
+            if !parts.is_empty() && parts.iter().all(|part| self.vocabulary.is_part(part)) {
+                out.push((at + 1, parts, 0));
             }
         }
+        let known = out.len();
+        for (end, words) in self.alike(at).filter(|(end, _)| known == 0 || *end > at + 1) {
+            out.extend(
+                words.iter().filter(|word| self.vocabulary.is_part(word)).map(|word| (end, vec![word.clone()], 2)),
+            );
+        }
+        out
+    }
+
+    /// Phrases at a place that other words may stand for in names and tags: `load balancer`, with `lb` and the like.
+    pub(super) fn alike(&self, at: usize) -> impl Iterator<Item = (usize, &[String])> {
+        // What is a kind of service, such as `database`, is looked for among services.
+        let (services, roles) = (&self.lexicon.services, &self.lexicon.roles);
+        let served = move |end: usize| {
+            let kinds = self.phrases(at).iter().filter(|phrase| phrase.end == end);
+            kinds.map(|phrase| phrase.concept).any(|id| services.contains_key(&id) || roles.contains_key(&id))
+        };
+        let phrases = self.phrases(at).iter().filter(move |phrase| !phrase.corrected && !served(phrase.end));
+        phrases.filter_map(|phrase| Some((phrase.end, self.lexicon.parts.get(&phrase.concept)?.as_slice())))
     }
 
     /// `both pacs`, `all portals`: every guest with those words in its name.
@@ -233,13 +286,36 @@ impl Sentence<'_> {
         }
     }
 
-    /// `workers`, where guests have `worker` in their names: that part.
-    fn several_called(&self, at: usize) -> Option<String> {
-        let token = self.token(at).filter(|token| token.kind == Kind::Word)?;
-        let one = token.lower.strip_suffix('s').filter(|one| one.len() >= 2)?;
-        let fits =
-            self.vocabulary.is_part(one) && !self.vocabulary.is_part(&token.lower) && self.class_noun(at).is_empty();
-        fits.then(|| one.to_owned())
+    /// `workers`, where guests have `worker` in their names: that part. `load balancers`, where they have `lb`.
+    fn several_called(&self, at: usize) -> Vec<(usize, Property)> {
+        let Some(token) = self.token(at).filter(|token| token.kind == Kind::Word) else { return Vec::new() };
+        let fits = |one: &&str| {
+            one.len() >= 2
+                && self.vocabulary.is_part(one)
+                && !self.vocabulary.is_part(&token.lower)
+                && self.class_noun(at).is_empty()
+        };
+        let one = token.lower.strip_suffix('s').filter(fits).map(|one| (at + 1, Property::Part(one.to_owned())));
+        // `dns` is no plural.
+        let plural = |end: usize, words: &[String]| {
+            let last = &self.tokens[end - 1].lower;
+            let one =
+                last.strip_suffix("ies").map(|one| format!("{one}y")).or(last.strip_suffix('s').map(str::to_owned));
+            one.is_some_and(|one| end > at + 1 || words.contains(&one))
+        };
+        let alike = self.alike(at).filter(|(end, words)| one.is_none() && plural(*end, words));
+        let alike = alike.filter_map(|(end, words)| Some((end, self.alike_property(words)?)));
+        alike.chain(one.clone()).collect()
+    }
+
+    /// What words that stand for one another ask of a member of a class.
+    pub(super) fn alike_property(&self, words: &[String]) -> Option<Property> {
+        let tags: Vec<String> = words.iter().filter(|word| self.vocabulary.has_tag(word)).cloned().collect();
+        if !tags.is_empty() {
+            return Some(Property::Tag(tags));
+        }
+        let mut parts = words.iter().filter(|word| self.vocabulary.is_part(word)).cloned();
+        parts.next().filter(|_| parts.next().is_none()).map(Property::Part)
     }
 
     pub(super) fn class(&self, at: usize, determiner: Determiner, out: &mut Vec<Hit<Noun>>) {
@@ -269,9 +345,9 @@ impl Sentence<'_> {
                     };
                     out.push(Hit { end: after, value: noun, cost });
                 }
-                if let Some(part) = self.several_called(end) {
+                for (after, property) in self.several_called(end) {
                     let mut filters = filters.clone();
-                    filters.push(Filter::is(Property::Part(part)));
+                    filters.push(Filter::is(property));
                     let noun = Noun::Class {
                         class: Class::Any,
                         words: Vec::new(),
@@ -282,7 +358,7 @@ impl Sentence<'_> {
                         all: determiner.all,
                         count: determiner.count,
                     };
-                    out.push(Hit { end: end + 1, value: noun, cost: cost + 2 });
+                    out.push(Hit { end: after, value: noun, cost: cost + 2 });
                 }
                 if let Some((after, pool)) = self.pool(end) {
                     let mut filters = filters.clone();

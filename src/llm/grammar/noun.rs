@@ -141,6 +141,13 @@ pub enum Property {
     Strange(String),
 }
 
+impl Noun {
+    /// Every member of a class that has these properties.
+    pub(super) fn of_class(class: Class, filters: Vec<Filter>) -> Self {
+        Self::Class { class, words: Vec::new(), filters, mods: 0, many: true, any: false, all: true, count: None }
+    }
+}
+
 impl Filter {
     pub(super) fn is(what: Property) -> Self {
         Self { what, not: false }
@@ -150,7 +157,7 @@ impl Filter {
 const QUANTIFIERS: &[&str] = &["all", "every", "each", "both"];
 const ARTICLES: &[&str] = &["the", "a", "an", "my", "our", "your", "these", "those", "this", "that", "of", "us"];
 const COUNTS: &[&str] = &["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
-const PRONOUNS: &[&str] = &["it", "them", "they", "that", "this", "these", "those"];
+const PRONOUNS: &[&str] = &["it", "them", "they", "that", "this", "these", "those", "its", "their"];
 
 /// What stands before a noun.
 #[derive(Debug, Clone, Copy, Default)]
@@ -192,7 +199,9 @@ impl Sentence<'_> {
             let lists = self.noun_list(start);
             let longest = lists.iter().map(|list| list.end).max();
             let best = lists.into_iter().filter(|list| Some(list.end) == longest).min_by_key(|list| list.cost);
-            out.extend(best.map(|list| (list.end, list.value, list.cost + u32::from(corrected) * 10)));
+            // `but leave wiki alone`
+            let past = |end: usize| end + usize::from(self.is_any(end, &["alone", "untouched", "be", "out", "aside"]));
+            out.extend(best.map(|list| (past(list.end), list.value, list.cost + u32::from(corrected) * 10)));
         }
         out
     }
@@ -206,6 +215,9 @@ impl Sentence<'_> {
         for _ in 0..40 {
             let mut next = Vec::new();
             for list in &open {
+                if let Some(hit) = self.names_up_to(list) {
+                    next.push(hit);
+                }
                 let Some(after) = self.joint(list.end) else { continue };
                 let class = match list.value.last() {
                     Some(Noun::Vmid { class, .. }) => *class,
@@ -251,6 +263,29 @@ impl Sentence<'_> {
         })
     }
 
+    /// `web-1 to 3`, `web-1 through web-3`: every guest of that name from one number to the other.
+    fn names_up_to(&self, list: &Hit<Vec<Noun>>) -> Option<Hit<Vec<Noun>>> {
+        let Some(Noun::Named { named, class, .. }) = list.value.last() else { return None };
+        let Named::Guest(first) = *named.first()? else { return None };
+        let dash = self.token(list.end).is_some_and(|token| matches!(token.text.as_str(), "-" | "–"));
+        let joined = dash || self.is_any(list.end, &["to", "through", "thru", "till", "bis"]);
+        let token = self.token(list.end + 1).filter(|token| joined && token.is_wordlike())?;
+        let (stem, from) = numbered_name(&self.vocabulary.guest(first).name)?;
+        let (other, to) = numbered_name(&token.lower)?;
+        let same = other.is_empty() || other == "-" || other == stem;
+        let mut value = list.value.clone();
+        for number in (from.1 + 1..=to.1).filter(|_| same && to.1.saturating_sub(from.1) < 100) {
+            let text = format!("{stem}{number:0width$}", width = from.0);
+            let named = self.vocabulary.named(&text).to_vec();
+            if !named.is_empty() {
+                value.push(Noun::Named { text, named, class: *class, filters: Vec::new() });
+            } else if number == to.1 {
+                return None;
+            }
+        }
+        (value.len() > list.value.len()).then_some(Hit { end: list.end + 2, value, cost: list.cost })
+    }
+
     /// Where the next noun phrase of a list begins.
     fn joint(&self, at: usize) -> Option<usize> {
         let comma = self.token(at).is_some_and(|token| token.kind == Kind::Comma && token.text != ":");
@@ -280,6 +315,12 @@ impl Sentence<'_> {
         let mut out = Vec::new();
         if PRONOUNS.iter().any(|word| self.is(at, word)) {
             out.push(Hit { end: at + 1, value: Noun::Pronoun, cost: 1 });
+        }
+        // `her container`, `its machine`: that of what was spoken of.
+        if self.is_any(at, &["his", "her", "its", "their"]) {
+            let ends =
+                self.class_noun(at + 1).into_iter().filter(|(_, class, _)| !matches!(class, Class::Any | Class::All));
+            out.extend(ends.map(|(end, ..)| Hit { end, value: Noun::Pronoun, cost: 1 }));
         }
         if self.is(at, "the") && self.is(at + 1, "same") {
             out.push(Hit { end: at + 2, value: Noun::Pronoun, cost: 1 });
@@ -347,6 +388,14 @@ impl Sentence<'_> {
         }
         (end, determiner)
     }
+}
+
+/// A name's words and the number that it ends with, with the number's digits.
+fn numbered_name(name: &str) -> Option<(String, (usize, u32))> {
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let digits = &name[stem.len()..];
+    let number = digits.parse().ok().filter(|_| digits.len() <= 6)?;
+    Some((stem.to_lowercase(), (digits.len(), number)))
 }
 
 /// `stopped containers and VMs`, `containers and VMs on pve1`: what is said of one member of a list of bare classes is

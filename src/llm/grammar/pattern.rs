@@ -1,6 +1,6 @@
 //! Phrasings as data: the small language in which the lexicon writes what people say, compiled once.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 /// One piece of a phrasing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct PatternError {
 }
 
 /// Compiles one phrasing. `concepts` are the lexicon's lines of words by name.
-pub fn compile(phrasing: &str, concepts: &BTreeMap<String, usize>) -> Result<Node, PatternError> {
+pub fn compile(phrasing: &str, concepts: &HashMap<String, usize>) -> Result<Node, PatternError> {
     let pieces = pieces(phrasing);
     let mut reader = Reader { pieces: &pieces, at: 0, concepts };
     let node = reader.sequence(None).map_err(|why| PatternError { phrasing: phrasing.to_owned(), why })?;
@@ -53,6 +53,16 @@ impl Node {
         }
     }
 
+    /// Whether it may match at a place where `begins` tells which of the concepts begin; a quick look before a thorough one.
+    pub fn may_begin(&self, begins: &impl Fn(usize) -> bool) -> bool {
+        match self {
+            Self::Concept(concept) => begins(*concept),
+            Self::Alt(ways) => ways.iter().any(|way| way.may_begin(begins)),
+            Self::Seq(parts) => parts.first().is_none_or(|first| first.may_begin(begins)),
+            Self::Possessive | Self::Slot(_) | Self::Opt(_) => true,
+        }
+    }
+
     /// The concepts of which one has to occur; `None` where it can match without any.
     fn one_of(&self) -> Option<Vec<usize>> {
         match self {
@@ -65,8 +75,8 @@ impl Node {
 }
 
 /// The literal words of a phrasing, which the lexicon takes in as concepts of their own.
-pub fn literals(phrasing: &str) -> impl Iterator<Item = String> {
-    let word = |piece: &String| !piece.starts_with(['<', '{', '[', ']', '(', ')', '|', '&']) && piece != "'s";
+pub fn literals(phrasing: &str) -> impl Iterator<Item = &str> {
+    let word = |piece: &&str| !piece.starts_with(['<', '{', '[', ']', '(', ')', '|', '&']) && *piece != "'s";
     pieces(phrasing).into_iter().filter(word)
 }
 
@@ -76,37 +86,34 @@ pub fn literal(word: &str) -> String {
 }
 
 /// Splits at spaces and around the brackets.
-fn pieces(phrasing: &str) -> Vec<String> {
+fn pieces(phrasing: &str) -> Vec<&str> {
     let mut out = Vec::new();
-    let mut word = String::new();
+    let mut start = 0;
     let mut inside = false;
-    for c in phrasing.chars() {
+    for (at, c) in phrasing.char_indices() {
         match c {
             '{' | '<' => inside = true,
             '}' | '>' => inside = false,
             _ => {}
         }
         if !inside && (c.is_whitespace() || "[]()|".contains(c)) {
-            if !word.is_empty() {
-                out.push(std::mem::take(&mut word));
-            }
+            let end = at + c.len_utf8();
+            out.push(&phrasing[start..at]);
             if !c.is_whitespace() {
-                out.push(c.to_string());
+                out.push(&phrasing[at..end]);
             }
-        } else {
-            word.push(c);
+            start = end;
         }
     }
-    if !word.is_empty() {
-        out.push(word);
-    }
+    out.push(&phrasing[start..]);
+    out.retain(|piece| !piece.is_empty());
     out
 }
 
 struct Reader<'a> {
-    pieces: &'a [String],
+    pieces: &'a [&'a str],
     at: usize,
-    concepts: &'a BTreeMap<String, usize>,
+    concepts: &'a HashMap<String, usize>,
 }
 
 impl Reader<'_> {
@@ -122,7 +129,7 @@ impl Reader<'_> {
                 break;
             };
             self.at += 1;
-            match piece.as_str() {
+            match *piece {
                 piece if Some(piece) == close => break,
                 "[" => parts.push(Node::Opt(Box::new(self.sequence(Some("]"))?))),
                 "(" => parts.push(self.sequence(Some(")"))?),
@@ -166,7 +173,7 @@ fn one(mut parts: Vec<Node>) -> Node {
 mod tests {
     use super::*;
 
-    fn concepts() -> BTreeMap<String, usize> {
+    fn concepts() -> HashMap<String, usize> {
         let words = ["the", "a", "b", "c", "x"].iter().enumerate().map(|(id, word)| (literal(word), id + 1));
         words.chain([("restart".to_owned(), 0)]).collect()
     }

@@ -33,6 +33,9 @@ impl Sentence<'_> {
         let mut out = Vec::new();
         let negated = self.is(at, "non");
         let start = at + usize::from(negated);
+        if let Some((end, pool)) = self.pool(start) {
+            out.push((end, Filter { what: Property::Pool(pool), not: negated }, Vec::new(), 0));
+        }
         for (end, what, cost) in self.property(start) {
             let words = self.tokens[start..end].iter().map(|token| token.lower.clone()).collect();
             let cost = cost + if matches!(what, Property::Units(_)) { 4 } else { 0 };
@@ -89,6 +92,10 @@ impl Sentence<'_> {
             }
         }
         if out.is_empty() {
+            let alike = self.alike(at).filter_map(|(end, words)| Some((end, self.alike_property(words)?, 2)));
+            out.extend(alike.max_by_key(|(end, ..)| *end));
+        }
+        if out.is_empty() {
             let units = self
                 .phrases(at)
                 .iter()
@@ -104,6 +111,10 @@ impl Sentence<'_> {
         if !tags.is_empty() {
             return Some(Property::Tag(tags));
         }
+        let tags = format!("{word}s");
+        if vocabulary.has_tag(&tags) {
+            return Some(Property::Tag(vec![tags]));
+        }
         if let Some(pool) = vocabulary.pool(word) {
             return Some(Property::Pool(pool.to_owned()));
         }
@@ -114,7 +125,7 @@ impl Sentence<'_> {
             return Some(Property::Units(vec![service.to_owned()]));
         }
         let parts = name_parts(word);
-        let called = vocabulary.is_part(word) || parts.len() > 1 && !vocabulary.with_parts(&parts).is_empty();
+        let called = vocabulary.is_part(word) || parts.len() > 1 && vocabulary.with_parts(&parts).next().is_some();
         called.then(|| Property::Part(word.to_owned()))
     }
 

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::model::{Op, Target, catalogue, inventory::Guest, plan::Proposed};
 use serde_json::{Map, Value as Json};
+use std::collections::HashSet;
 
 /// What a reading comes to.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,6 +99,7 @@ impl<'r> Parts<'r> {
                 ("old", Value::Arg(Json::String(text))) => parts.from = Some(text.clone()),
                 ("old", _) => {}
                 ("storage", Value::Arg(_)) if parts.op == "storage.list" => {}
+                ("packages", Value::Arg(Json::Null)) => parts.those_packages(scope)?,
                 (_, Value::Arg(json)) => {
                     parts.args.insert((*name).to_owned(), json.clone());
                 }
@@ -128,6 +130,17 @@ impl<'r> Parts<'r> {
         Ok(parts)
     }
 
+    /// `web-1 needs htop, install it`: what the comment said is needed.
+    fn those_packages(&mut self, scope: &Scope<'_>) -> Result<(), Problem> {
+        match scope.spoken {
+            Some(spoken) if !spoken.packages.is_empty() => {
+                self.args.insert("packages".to_owned(), Json::from(spoken.packages.clone()));
+            }
+            _ => return Err(ask("Which packages, and where?", scope.before.to_vec())),
+        }
+        Ok(())
+    }
+
     /// `its agent is old, update it`, `the snapshot is obsolete, delete it`: not the guest but what it has is meant.
     fn of_what_was_spoken(&mut self, scope: &Scope<'_>) -> Result<(), Problem> {
         let Some(spoken) = scope.spoken else { return Ok(()) };
@@ -136,6 +149,13 @@ impl<'r> Parts<'r> {
                 "agent.update".clone_into(&mut self.op);
             }
             ("guest.destroy", _) if spoken.agent => "agent.remove".clone_into(&mut self.op),
+            ("guest.shutdown" | "guest.stop" | "guest.start" | "guest.suspend", _) if spoken.agent => {
+                return Err(ask("Is the agent meant, or the guest? Say which.", scope.before.to_vec()));
+            }
+            ("guest.destroy", _) if !spoken.packages.is_empty() => {
+                "package.remove".clone_into(&mut self.op);
+                self.args.insert("packages".to_owned(), Json::from(spoken.packages.clone()));
+            }
             ("guest.destroy", Some(snapshot)) => {
                 "guest.delete_snapshot".clone_into(&mut self.op);
                 self.args.insert("snapshot".to_owned(), Json::from(snapshot.as_str()));
@@ -205,17 +225,19 @@ impl<'r> Parts<'r> {
         if of_cluster.contains(&self.op.as_str()) {
             return self.finish(vec![Target::cluster()], Vec::new());
         }
-        if let (Some(service), Some(op)) = (scope.spoken.and_then(|spoken| spoken.service.as_ref()), self.of_service())
-        {
-            op.clone_into(&mut self.op);
+        let of_service =
+            if self.op.starts_with("service.") { Some(self.op.clone()) } else { self.of_service().map(str::to_owned) };
+        if let (Some(service), Some(op)) = (scope.spoken.and_then(|spoken| spoken.service.as_ref()), of_service) {
+            self.op = op;
             return Parts { services: std::slice::from_ref(service), ..self }.services_at_home(scope);
         }
         if scope.doubt {
             return Err(ask(scope.which("it", scope.before), scope.before.to_vec()));
         }
         if !scope.before.is_empty() && (self.op != "guest.destroy") {
-            let taken =
+            let mut taken =
                 Taken { targets: scope.before.to_vec(), groups: vec![scope.before.to_vec()], ..Taken::default() };
+            self.suit(&mut taken, scope)?;
             self.complete(&taken, scope)?;
             return self.finish(taken.targets, Vec::new());
         }
@@ -257,10 +279,11 @@ impl<'r> Parts<'r> {
     /// One step for each service and each name that it has, in the order of the text.
     fn services_on(&self, taken: &Taken, scope: &Scope<'_>) -> Result<Resolved, Problem> {
         let mut steps = Vec::new();
+        let left: HashSet<&Target> = taken.targets.iter().collect();
+        let ordered: Vec<Target> =
+            taken.groups.iter().flatten().filter(|target| left.contains(target)).cloned().collect();
         for word in self.services {
             let mut by_unit: Vec<(String, Vec<Target>)> = Vec::new();
-            let ordered: Vec<Target> =
-                taken.groups.concat().into_iter().filter(|target| taken.targets.contains(target)).collect();
             for (target, unit) in scope.units(word, &ordered, &taken.by_class)? {
                 match by_unit.iter_mut().find(|(known, _)| *known == unit) {
                     Some((_, targets)) => targets.push(target),
@@ -294,7 +317,7 @@ fn adopt_template(parts: &mut Parts<'_>, scope: &Scope<'_>) -> Result<(), Proble
     else {
         return Ok(());
     };
-    let templates = || scope.vocabulary.inventory.guests.iter().filter(|guest| guest.template);
+    let templates = || scope.vocabulary.templates();
     let exact = templates().any(|guest| guest.name.eq_ignore_ascii_case(template));
     let word = template.to_lowercase();
     let fits = |guest: &&Guest| {

@@ -1,7 +1,7 @@
 //! Tokens with every phrase of the lexicon that begins at each: what the later stages read.
 
 use super::{
-    lexicon::{FILLER, Lexicon},
+    lexicon::{Concepts, FILLER, Lexicon},
     token::{Kind, Token},
     vocabulary::Vocabulary,
 };
@@ -41,12 +41,25 @@ impl<'a> Sentence<'a> {
         self.phrases.get(at).map_or(&[], Vec::as_slice)
     }
 
+    /// The concepts of the phrases within some tokens.
+    pub fn concepts(&self, from: usize, to: usize) -> Concepts {
+        let within = (from..to).flat_map(|at| self.phrases(at)).filter(|phrase| phrase.end <= to);
+        Concepts::new(self.lexicon.size(), within.map(|phrase| phrase.concept))
+    }
+
     /// Where a concept's phrases that begin at a token end, and whether they are misspelt.
     pub fn concept(&self, at: usize, concept: usize) -> impl Iterator<Item = &Phrase> {
         self.phrases(at).iter().filter(move |phrase| phrase.concept == concept)
     }
 
-    /// Where fillers that begin at a token end, longest first.
+    /// Where each filler that begins at a token ends.
+    pub fn fillers(&self, at: usize) -> impl Iterator<Item = usize> {
+        let longest = self.filler(at);
+        let words = self.concept(at, FILLER).filter(|phrase| !phrase.corrected).map(|phrase| phrase.end);
+        words.filter(move |end| Some(*end) != longest).chain(longest)
+    }
+
+    /// Where the longest filler that begins at a token ends.
     pub fn filler(&self, at: usize) -> Option<usize> {
         let words = self.concept(at, FILLER).filter(|phrase| !phrase.corrected).map(|phrase| phrase.end).max();
         let passes =

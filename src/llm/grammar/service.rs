@@ -10,6 +10,7 @@ use super::{
     vocabulary::name_parts,
 };
 use crate::model::{Target, inventory::Guest};
+use std::collections::HashSet;
 
 /// A service as it was spoken of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,7 +126,7 @@ impl Sentence<'_> {
         let readings =
             std::iter::once((token.lower.as_str(), 0)).chain(token.meant.iter().map(|meant| (meant.as_str(), 10)));
         for (word, cost) in readings {
-            let units = self.vocabulary.services_beginning(word);
+            let units = self.vocabulary.services(word).to_vec();
             if !units.is_empty() && !out.iter().any(|(end, ..)| *end == at + 1) {
                 let exact = units.iter().any(|unit| unit.eq_ignore_ascii_case(word));
                 out.push((
@@ -170,8 +171,7 @@ impl ServiceWord {
     }
 
     fn on(&self, guest: &Guest) -> Unit {
-        let plain = self.text.strip_suffix(".service").unwrap_or(&self.text);
-        if let Some(exact) = guest.services.iter().find(|service| service.eq_ignore_ascii_case(plain)) {
+        if let Some(exact) = guest.services.iter().find(|service| service.eq_ignore_ascii_case(self.plain())) {
             return Unit::Is(exact.clone());
         }
         if guest.services.is_empty() {
@@ -185,6 +185,15 @@ impl ServiceWord {
             [unit] => Unit::Is(unit.clone()),
             _ => Unit::Several,
         }
+    }
+
+    /// Whether a service's name is one that it goes by.
+    fn may_be(&self, service: &str) -> bool {
+        service.eq_ignore_ascii_case(self.plain()) || self.units.iter().any(|unit| unit_matches(unit, service))
+    }
+
+    fn plain(&self) -> &str {
+        self.text.strip_suffix(".service").unwrap_or(&self.text)
     }
 
     /// On a guest whose services nobody knows: a unit's own name, or the one name that a word stands for.
@@ -221,6 +230,7 @@ impl Scope<'_> {
             self.vocabulary.inventory.guest_of(target).is_some_and(|guest| !guest.services.is_empty())
         };
         let some_told = targets.iter().any(told);
+        let by_class: HashSet<&Target> = by_class.iter().collect();
         for target in targets {
             let Some(guest) = self.vocabulary.inventory.guest_of(target) else {
                 self.rather_inside(word, target)?;
@@ -271,11 +281,8 @@ impl Scope<'_> {
         if word.units.iter().any(|unit| everywhere.contains(&unit.as_str())) {
             return Ok(());
         }
-        let inventory = self.vocabulary.inventory;
-        let there = inventory
-            .guests
-            .iter()
-            .filter(|guest| Some(guest.node.as_str()) == node.node_name() && !guest.services.is_empty());
+        let there = node.node_name().map_or(&[][..], |name| self.vocabulary.on_node(name)).iter();
+        let there = there.map(|index| self.vocabulary.guest(*index)).filter(|guest| !guest.services.is_empty());
         let mut with: Vec<Target> =
             there.filter(|guest| !matches!(word.on(guest), Unit::No)).map(Guest::target).collect();
         if with.is_empty() {
@@ -289,7 +296,7 @@ impl Scope<'_> {
     pub fn home(&self, word: &ServiceWord) -> Result<(Target, String), Problem> {
         let has =
             |guest: &&Guest| matches!(word.on(guest), Unit::Is(_)) && !guest.services.is_empty() && !guest.template;
-        let named = self.vocabulary.with_parts(&word.words()).into_iter().map(|index| self.vocabulary.guest(index));
+        let named = self.vocabulary.with_parts(&word.words()).map(|index| self.vocabulary.guest(index));
         let named: Vec<&Guest> = named.filter(|guest| !guest.template).collect();
         let unit = |guest: &Guest| match word.on(guest) {
             Unit::Is(unit) => Some((guest.target(), unit)),
@@ -313,7 +320,8 @@ impl Scope<'_> {
         }
         let several =
             |guest: &&Guest| !guest.template && !guest.services.is_empty() && !matches!(word.on(guest), Unit::No);
-        let all: Vec<&Guest> = self.vocabulary.inventory.guests.iter().filter(several).collect();
+        let serving = self.vocabulary.serving(|service| word.may_be(service)).into_iter();
+        let all: Vec<&Guest> = serving.map(|index| self.vocabulary.guest(index)).filter(several).collect();
         // Several are called so, and yet another one has it: who knows which was meant.
         let elsewhere = |guest: &Guest| named.len() > 1 && !named.iter().any(|named| named.vmid == guest.vmid);
         if let [guest] = all[..]
@@ -376,7 +384,7 @@ mod tests {
 
     #[test]
     fn a_guest_that_told_nothing_takes_a_units_own_name() {
-        let mut guest = crate::llm::grammar::testing::homelab().guests[0].clone();
+        let mut guest = crate::llm::grammar::testing::homelab().guest(0).clone();
         guest.services.clear();
         let word = |text: &str, units: &[&str]| ServiceWord {
             text: text.to_owned(),

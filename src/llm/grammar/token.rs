@@ -181,6 +181,9 @@ fn push_word(word: &str, at: usize, lexicon: &Lexicon, out: &mut Vec<Token>) {
     } else if let Some(owner) = plain.strip_suffix("'s").filter(|owner| !owner.is_empty()) {
         push(out, number_or_word(owner), owner, span.clone());
         push(out, Kind::Possessive, "'s", span);
+    } else if let Some(owners) = plain.strip_suffix('\'').filter(|owners| owners.len() > 2 && owners.ends_with('s')) {
+        push(out, Kind::Word, owners, span.clone());
+        push(out, Kind::Possessive, "'s", span);
     } else if plain == "&" || plain == "+" {
         push(out, Kind::Word, "and", span);
     } else if matches!(plain.as_str(), "-" | "--" | "->" | "=>" | "→") {

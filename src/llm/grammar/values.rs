@@ -7,7 +7,7 @@ use super::{
     token::{Kind, Token},
     vocabulary::name_parts,
 };
-use crate::model::values::Time;
+use crate::model::values::{Size, Time};
 use serde_json::Value as Json;
 
 /// What a slot was filled with.
@@ -31,8 +31,56 @@ pub enum Value {
 /// What a word of the language costs where a name was expected: enough for a question.
 pub const FAR: u32 = 45;
 
-const NUMBERS: &[&str] =
-    &["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
+const NUMBERS: &[(&str, u64)] = &[
+    ("zero", 0),
+    ("one", 1),
+    ("two", 2),
+    ("three", 3),
+    ("four", 4),
+    ("five", 5),
+    ("six", 6),
+    ("seven", 7),
+    ("eight", 8),
+    ("nine", 9),
+    ("ten", 10),
+    ("eleven", 11),
+    ("twelve", 12),
+    ("dozen", 12),
+    ("fifteen", 15),
+    ("sixteen", 16),
+    ("twenty", 20),
+    ("thirty", 30),
+    ("forty", 40),
+    ("fifty", 50),
+    ("sixty", 60),
+    ("eighty", 80),
+    ("ninety", 90),
+    ("hundred", 100),
+    ("thousand", 1000),
+];
+
+/// Lengths of time that are said without a number, the longer phrase first.
+const SPANS: &[(&[&str], &str)] = &[
+    (&["three", "quarters", "of", "an", "hour"], "45m"),
+    (&["quarter", "of", "an", "hour"], "15m"),
+    (&["quarter", "of", "a", "day"], "6h"),
+    (&["quarter", "hour"], "15m"),
+    (&["half", "an", "hour"], "30m"),
+    (&["half", "a", "day"], "12h"),
+    (&["half", "hour"], "30m"),
+    (&["half", "day"], "12h"),
+    (&["hour", "and", "a", "half"], "90m"),
+    (&["couple", "of", "minutes"], "2m"),
+    (&["couple", "of", "hours"], "2h"),
+    (&["couple", "of", "days"], "2d"),
+    (&["couple", "of", "weeks"], "2w"),
+    (&["couple", "hours"], "2h"),
+    (&["couple", "days"], "2d"),
+    (&["fortnight"], "2w"),
+];
+
+/// The most that counts as memory where a size is given without a word for it, in bytes.
+const MOST_MEMORY: u64 = 32 << 30;
 
 type Hits = Vec<Hit<Value>>;
 
@@ -43,8 +91,8 @@ impl Sentence<'_> {
             return Vec::new();
         }
         match kind {
-            "targets" | "owner" | "its" | "bare" | "single" | "nodes" | "thatnode" | "class" | "anyclass"
-            | "nodeclass" | "allnodes" | "where" | "agentclass" => self.target_slot(kind, at),
+            "targets" | "owner" | "its" | "bare" | "single" | "unplaced" | "nodes" | "thatnode" | "class"
+            | "anyclass" | "nodeclass" | "allnodes" | "where" | "agentclass" => self.target_slot(kind, at),
             "service" => self.services(at, false),
             "sureservice" => self.services(at, true),
             "number" => one(self.number(at).map(|(end, number)| (end, Json::from(number), 0))),
@@ -53,6 +101,7 @@ impl Sentence<'_> {
             }
             "range" => one(self.range(at).map(|(end, range)| (end, Json::from(range), 0))),
             "size" => one(self.size(at).map(|(end, size)| (end, Json::from(size), 0))),
+            "memorysize" => one(self.memory_size(at).map(|(end, size)| (end, Json::from(size), 0))),
             "span" => one(self.span(at).map(|(end, span)| (end, Json::from(span), 0))),
             "dayword" => one(self.day_word(at)),
             "time" => one(self.time(at).map(|time| (at + 1, Json::from(time), 0))),
@@ -74,7 +123,13 @@ impl Sentence<'_> {
                 let name = token.and_then(|token| self.vocabulary.snapshot(&token.lower));
                 one(name.map(|name| (at + 1, Json::from(name), 0)))
             }
-            "packages" | "surepackages" | "tags" => self.list_slot(kind, at),
+            "thosepackages" => self.spoken_packages(at),
+            "isofile" => one(self
+                .token(at)
+                .filter(|token| token.is_wordlike() && token.lower.rsplit('.').next() == Some("iso"))
+                .map(|token| (at + 1, Json::from(token.text.clone()), 0))),
+            "quotedpattern" => self.of_kind(at, Kind::Quoted, |_| 0),
+            "packages" | "surepackages" | "knownpackages" | "tags" => self.list_slot(kind, at),
             "pattern" => self.free(at, 3, 15, 10),
             "rule" => self.rule_slot(at),
             "key" => self.free(at, 2, 10, 15),
@@ -118,6 +173,10 @@ impl Sentence<'_> {
                 .include
                 .iter()
                 .all(|noun| matches!(noun, Noun::Named { .. } | Noun::Vmid { .. } | Noun::Class { many: true, .. })),
+            "unplaced" => {
+                hit.value.exclude.is_empty()
+                    && matches!(&hit.value.include[..], [Noun::Named { filters, .. } | Noun::Vmid { filters, .. }] if filters.is_empty())
+            }
             "single" => !hit.value.include.iter().any(|noun| matches!(noun, Noun::Class { .. } | Noun::Pronoun)),
             "allnodes" => {
                 hit.value.exclude.is_empty()
@@ -190,7 +249,11 @@ impl Sentence<'_> {
 
     fn number(&self, at: usize) -> Option<(usize, u64)> {
         let token = self.token(at)?;
-        let word = NUMBERS.iter().position(|word| token.is(word)).map(|number| number as u64);
+        let hundred = token.is("a") && self.is_any(at + 1, &["hundred", "dozen", "thousand"]);
+        if hundred {
+            return self.number(at + 1);
+        }
+        let word = NUMBERS.iter().find(|(word, _)| token.is(word)).map(|(_, number)| *number);
         let digits = (token.kind == Kind::Number).then(|| token.lower.parse().ok()).flatten();
         digits.or(word).map(|number| (at + 1, number))
     }
@@ -202,7 +265,9 @@ impl Sentence<'_> {
             return (digits(first) && digits(last)).then(|| (at + 1, token.lower.clone()));
         }
         let (next, first) = self.number(at)?;
-        let (end, last) = self.number(next + 1).filter(|_| self.is_any(next, &["to", "through", "until", "and"]))?;
+        let dash = self.token(next).is_some_and(|token| matches!(token.text.as_str(), "-" | "–"));
+        let joined = dash || self.is_any(next, &["to", "through", "thru", "until", "till", "and", "bis"]);
+        let (end, last) = self.number(next + 1).filter(|_| joined)?;
         Some((end, format!("{first}-{last}")))
     }
 
@@ -215,6 +280,12 @@ impl Sentence<'_> {
             "t" | "tb" | "tib" | "terabyte" | "terabytes" => Some("T"),
             _ => None,
         })
+    }
+
+    /// A size that can only be one of memory; more may as well be a disk's.
+    fn memory_size(&self, at: usize) -> Option<(usize, String)> {
+        let memory = |text: &str| text.parse::<Size>().is_ok_and(|size| size.bytes() <= MOST_MEMORY);
+        self.size(at).filter(|(_, size)| memory(size))
     }
 
     /// `30m`, `30 minutes`, `an hour`, `hour`.
@@ -231,8 +302,13 @@ impl Sentence<'_> {
             return Some(found);
         }
         let one = if self.is_any(at, &["a", "an", "the", "one"]) { at + 1 } else { at };
-        if self.is(one, "half") && self.is_any(one + 1, &["an", "a"]) && self.is(one + 2, "hour") {
-            return Some((one + 3, "30m".to_owned()));
+        let said =
+            |from: usize, words: &[&str]| words.iter().enumerate().all(|(index, word)| self.is(from + index, word));
+        let found = [at, one]
+            .into_iter()
+            .find_map(|from| SPANS.iter().find(|(words, _)| said(from, words)).map(|span| (from, span)));
+        if let Some((from, (words, span))) = found {
+            return Some((from + words.len(), (*span).to_owned()));
         }
         let word = self.token(one).filter(|token| token.lower.len() > 2)?;
         unit(&word.lower).map(|letter| (one + 1, format!("1{letter}")))
@@ -333,7 +409,7 @@ impl Sentence<'_> {
     /// A template's file name, or a word of a template guest: its name, a part of it, its system.
     fn template_slot(&self, at: usize) -> Hits {
         let Some(token) = self.token(at).filter(|token| token.is_wordlike()) else { return Vec::new() };
-        let mut templates = self.vocabulary.inventory.guests.iter().filter(|guest| guest.template);
+        let mut templates = self.vocabulary.templates();
         let known = templates.any(|guest| guest.os.id == token.lower || name_parts(&guest.name).contains(&token.lower));
         if known { one(Some((at + 1, Json::from(token.text.clone()), 1))) } else { self.free(at, 1, FAR, 5) }
     }
@@ -383,6 +459,12 @@ impl Sentence<'_> {
         one(found)
     }
 
+    /// `install them`: what a comment before said is needed, which resolving fills in.
+    fn spoken_packages(&self, at: usize) -> Hits {
+        let them = self.is_any(at, &["it", "them", "that", "those", "these", "this", "both"]);
+        one(them.then_some((at + 1, Json::Null, 0)))
+    }
+
     /// Words joined by commas and `and`; every beginning of the list is a reading.
     fn list_slot(&self, kind: &str, at: usize) -> Hits {
         let mut out = Vec::new();
@@ -411,6 +493,9 @@ impl Sentence<'_> {
             && token.text.starts_with(|c: char| c.is_ascii_alphanumeric())
             && token.text.chars().all(plain);
         let word = token.lower.as_str();
+        if kind == "knownpackages" {
+            return (valid && self.lexicon.packages.contains(word)).then(|| (token.text.clone(), 0));
+        }
         let known = self.lexicon.knows(word) && self.vocabulary.service(word).is_none() && !self.is_package(word);
         let cost = if kind == "tags" || kind == "surepackages" && !matches!(word, "on" | "in" | "to" | "from" | "and") {
             0
@@ -418,7 +503,9 @@ impl Sentence<'_> {
             FAR
         } else {
             u32::from(
-                !self.vocabulary.named(word).is_empty()
+                (!self.vocabulary.named(word).is_empty()
+                    || self.vocabulary.is_part(word)
+                    || self.vocabulary.has_tag(word))
                     && !self.is_package(word)
                     && self.vocabulary.service(word).is_none(),
             ) * FAR

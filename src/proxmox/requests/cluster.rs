@@ -44,6 +44,11 @@ pub fn tasks(node: &str, limit: u64, errors: bool) -> Call {
     if errors { call.flag("errors", true) } else { call }
 }
 
+/// The last tasks of all nodes, about 25 of each.
+pub fn recent_tasks() -> Call {
+    Call::get(&["cluster", "tasks"])
+}
+
 /// A node's tasks since a moment (seconds since the epoch), about one guest where that is given.
 pub fn tasks_since(node: &str, since: i64, vmid: Option<Vmid>) -> Call {
     Call::get(&["nodes", node, "tasks"]).with("source", "all").with("since", since).maybe("vmid", vmid)

@@ -17,15 +17,18 @@ use crate::{
     roles::membership::{Home, Settings, Standing},
     sys::{clock, http::HttpError},
 };
+use std::io::{BufRead as _, Read as _};
 
 /// How many seconds an agent that was a member before has to show that it still is, when its join string does not count:
 /// the hub may hold its first poll.
 const MEMBER_WAIT: u64 = POLL_HOLD + 5;
+/// A join string at most: 16 KiB.
+const JOIN_LIMIT: u64 = 16 << 10;
 
 /// How `agent install` and `pve-agent install` were called.
 #[derive(Debug, Clone, Default)]
 pub struct InstallOptions {
-    /// `--join STRING`: with a token the agent joins by it; without one a node will attest it.
+    /// `--join STRING`, or `-` for standard input: with a token the agent joins by it; without one a node will attest it.
     pub join: Option<String>,
     /// `--hub HOST:PORT`, repeated: addresses to try before those of the join string.
     pub hubs: Vec<String>,
@@ -41,9 +44,22 @@ pub struct InstallOptions {
     pub json: bool,
 }
 
+impl InstallOptions {
+    /// With the join string that `--join -` leaves to standard input: what stands on a command line, others can read.
+    pub fn read(&self) -> Result<Self, Failure> {
+        if self.join.as_deref() != Some("-") {
+            return Ok(self.clone());
+        }
+        let mut line = String::new();
+        let read = std::io::stdin().lock().take(JOIN_LIMIT).read_line(&mut line);
+        read.map_err(|error| Failure::of("reading the join string from standard input", &error))?;
+        Ok(Self { join: Some(line.trim().to_owned()), ..self.clone() })
+    }
+}
+
 /// `agent install`.
 pub fn install(options: &InstallOptions) -> Result<(), Failure> {
-    install_as(AgentRole::Agent, options)
+    install_as(AgentRole::Agent, &options.read()?)
 }
 
 /// What an installation came to.
@@ -130,13 +146,18 @@ pub fn pointer_of(role: AgentRole, options: &InstallOptions) -> Result<Pointer, 
 
 fn make(home: &Home, mut pointer: Pointer, options: &InstallOptions, fresh: bool) -> Result<Made, Failure> {
     let token = pointer.token.take();
+    if let (false, Some(places)) = (options.no_service, home.state.ancestors().nth(2)) {
+        // A system as bare as that may lack the place for state.
+        install::provide(places).map_err(|error| not_installed(&error))?;
+    }
     let key = home.key()?;
     let before = home.settings().ok();
     if options.join.is_some() {
         let named = std::mem::take(&mut pointer.addresses);
         let others = named.into_iter().filter(|address| !options.hubs.contains(address));
         pointer.addresses = options.hubs.iter().cloned().chain(others).collect();
-        home.configure(&Settings { hub: pointer.to_string(), generation: 1 })?;
+        let proxmox = before.as_ref().and_then(|(settings, _)| settings.proxmox.clone());
+        home.configure(&Settings { hub: pointer.to_string(), generation: 1, proxmox })?;
     }
     if options.no_service {
         let refused = token.and_then(|token| join(home, token).err());
@@ -182,6 +203,11 @@ fn restart(home: &Home, wait: u64, refused: Option<Failure>) -> Result<Made, Fai
     }
 }
 
+/// Starts it anew, as what it is configured to be now.
+pub(super) fn reinstated(home: &Home, wait: u64) -> Result<Made, Failure> {
+    restart(home, wait, None)
+}
+
 fn join(home: &Home, token: String) -> Result<(), Failure> {
     let (link, _) = home.link()?;
     let name = facts::hostname();
@@ -202,7 +228,13 @@ fn join(home: &Home, token: String) -> Result<(), Failure> {
         token: Some(token),
         attestation: None,
     };
-    link.join(&request).map(|_| ()).map_err(|error| not_joined(home.role, &error))
+    let reply = link.join(&request).map_err(|error| not_joined(home.role, &error))?;
+    let (settings, _) = home.settings()?;
+    if reply.generation == settings.generation {
+        return Ok(());
+    }
+    // It was a member before, and is another generation of that now.
+    home.configure(&Settings { generation: reply.generation, ..settings })
 }
 
 /// The running agent, if the hub has answered it lately.

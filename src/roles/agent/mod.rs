@@ -1,11 +1,13 @@
 //! The agent: runs in containers, virtual machines and on nodes.
 
+mod attest;
 mod install;
 mod once;
 mod probe;
 mod update;
 mod worker;
 
+pub use attest::{AttestOptions, attest, key_of, take_generation};
 pub use install::{
     InstallOptions, Made, connected, install, install_as, pointer_of, set_up_as, tell, uninstall, uninstall_as,
 };

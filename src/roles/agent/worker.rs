@@ -51,7 +51,9 @@ impl Worker for HostWorker {
         match &command.work {
             Work::Perform { op } => host::perform(op, &self.machine, &task),
             Work::Echo => Outcome::success("the agent answers"),
-            Work::Once { .. } | Work::Deploy { .. } => Outcome::rejected("that is for a pve-agent"),
+            Work::Once { .. } | Work::Deploy { .. } | Work::Attest { .. } => {
+                Outcome::rejected("that is for a pve-agent")
+            }
             Work::Update { .. } => Outcome::rejected("only an agent that runs as a service can be updated"),
         }
     }

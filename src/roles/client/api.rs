@@ -4,8 +4,8 @@ use super::sse::Events;
 use crate::model::{
     Answer, Exit, Failure,
     messages::{
-        AgentRow, ApproveRequest, ExecuteRequest, GuestRow, HubInfo, JoinToken, JoinTokenRequest, NewOperator, NodeRow,
-        OperatorRow, OperatorToken, PlanRecord, PlanRequest,
+        AgentRow, ApproveRequest, ExecuteRequest, GuestRow, HoldRequest, HubInfo, JoinToken, JoinTokenRequest,
+        NewOperator, NodeRow, OperatorRow, OperatorToken, PlanRecord, PlanRequest, SettleRequest,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -57,6 +57,11 @@ impl Hub {
         self.0.call("POST", &plan_path(id, "/cancel"), Some(&Value::Object(serde_json::Map::new()))).map(drop)
     }
 
+    /// Says how what is unknown of a plan ended.
+    pub fn settle(&self, id: &str, request: &SettleRequest) -> Result<PlanRecord, Failure> {
+        self.post(&plan_path(id, "/settle"), request)
+    }
+
     /// A plan on record.
     pub fn record(&self, id: &str) -> Result<PlanRecord, Failure> {
         self.get(&plan_path(id, ""))
@@ -80,6 +85,11 @@ impl Hub {
     /// The agents of what a selector takes; all for an empty one.
     pub fn agents(&self, selector: &str) -> Result<Vec<AgentRow>, Failure> {
         self.get(&listing("agents", selector))
+    }
+
+    /// Locks, unlocks or evicts (`what`) the agent of a target.
+    pub fn hold(&self, what: &str, request: &HoldRequest) -> Result<AgentRow, Failure> {
+        self.post(&format!("/api/v1/agents/{what}"), request)
     }
 
     /// Makes a join string.

@@ -127,7 +127,7 @@ pub fn join(home: &Home, target: &Target, version: &str, hub: &client::Hub) -> R
         hub.join_token(&request)?.join_string.parse().map_err(|error| Failure::of(&doing, &error))?;
     let token = pointer.token.take();
     let public_key = home.key()?.public();
-    home.configure(&Settings { hub: pointer.to_string(), generation: 1 })?;
+    home.configure(&Settings { hub: pointer.to_string(), generation: 1, proxmox: None })?;
     let (link, _) = home.link()?;
     let request = JoinRequest {
         protocol: PROTOCOL,

@@ -5,9 +5,9 @@ use super::{machines::Machines, setting::NEWEST};
 use crate::{
     guest::answers::Installed,
     link::wire::AgentRole,
-    model::{Failure, target::Vmid},
+    model::{Exit, Failure, target::Vmid},
     roles::{
-        agent::{InstallOptions, look, once_on, pointer_of},
+        agent::{InstallOptions, key_of, look, once_on, pointer_of, take_generation},
         membership::Settings,
     },
     sim::guests::{Call, Reply},
@@ -35,6 +35,8 @@ impl Executable {
             ["agent", "once"] => self.once(call.vmid, call.input),
             ["agent", "install", rest @ ..] if rest.contains(&"--finish") => self.finish(call.vmid),
             ["agent", "install", rest @ ..] => self.install(call.vmid, rest),
+            ["agent", "attest", "--generation", number, ..] => self.take_generation(call.vmid, number),
+            ["agent", "attest", ..] => self.machines.home(call.vmid).and_then(|home| printed(&key_of(&home)?)),
             ["agent", "uninstall", ..] => self.machines.remove(call.vmid).map(|()| String::new()),
             other => Err(Failure::usage(format!("the demo's executable does not know `{}`", other.join(" ")))),
         };
@@ -70,13 +72,20 @@ impl Executable {
         self.machines.install(vmid, NEWEST)?;
         let home = self.machines.home(vmid)?;
         let public_key = home.key()?.public();
-        home.configure(&Settings { hub: pointer.to_string(), generation: 1 })?;
+        home.configure(&Settings { hub: pointer.to_string(), generation: 1, proxmox: None })?;
         printed(&Installed {
             agent_id: public_key.agent_id(),
             public_key: public_key.into(),
             version: NEWEST.to_owned(),
             init: self.machines.machine(vmid)?.init().to_string(),
         })
+    }
+
+    /// Another generation, from a new start on.
+    fn take_generation(&self, vmid: Vmid, number: &str) -> Result<String, Failure> {
+        let generation = number.parse().map_err(|error| Failure::of("--generation", &error).exit(Exit::Usage))?;
+        take_generation(&self.machines.home(vmid)?, generation)?;
+        self.finish(vmid)
     }
 
     /// The start, and the hub's first answer.

@@ -8,7 +8,7 @@ use super::{
     worker::GuestWorker,
 };
 use crate::{
-    guest::transport::Transport,
+    guest::{saga::MemoryLog, transport::Transport},
     host::Machine,
     link::wire::AgentRole,
     model::{
@@ -90,6 +90,9 @@ impl Machines {
             attesting,
             reach: Box::new(move |target| reaching.reach(target)),
             executable: Box::new(|| process::OWN_EXECUTABLE.into()),
+            nodes: None,
+            fetched: home.state.join("fetched"),
+            sagas: Box::new(MemoryLog::default()),
             host: HostWorker::of(machine),
         });
         self.agents.start(Member { target: node, home, worker: Arc::new(worker) })

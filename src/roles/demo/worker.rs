@@ -46,12 +46,18 @@ impl GuestWorker {
     }
 
     /// The first poll of the new version, as one that has just been started would send it: from there on the hub knows. It
-    /// is answered at once, with the command that is about to end.
+    /// is answered at once, as another version's first is.
     fn begin_again(&self, command: &Command) {
+        let Ok(high_water) = Journal::peek(&self.place.home.state.join("journal")) else {
+            tracing::debug!("the hub hears of the new version with the next poll");
+            return;
+        };
         let request = PollRequest {
             protocol: PROTOCOL,
             version: self.version(),
-            high_water: command.seq.saturating_sub(1),
+            high_water,
+            kept: 0,
+            process: String::new(),
             running: vec![command.id.clone()],
             capabilities: self.capabilities(),
             trial: false,
@@ -174,6 +180,8 @@ impl Place for Simulated {
             protocol: PROTOCOL,
             version: version.to_owned(),
             high_water,
+            kept: 0,
+            process: String::new(),
             running: Vec::new(),
             capabilities: Vec::new(),
             trial: true,

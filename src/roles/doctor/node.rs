@@ -5,7 +5,7 @@ use crate::{
     host::commands::PATH,
     link::wire::AgentRole,
     model::{Failure, outcome::chain},
-    proxmox::{Client, Token, rights},
+    proxmox::{Client, rights},
     roles::{membership::Home, pve_agent},
 };
 use std::path::Path;
@@ -37,25 +37,26 @@ fn is_node() -> bool {
 /// Whether the pve-agent's credential may do what it needs to; nothing where none is installed.
 pub fn rights(_: &World) -> Vec<Verdict> {
     let home = Home::find(AgentRole::PveAgent, None);
+    let configured = home.settings().is_ok_and(|(settings, _)| settings.proxmox.is_some());
     match pve_agent::token_file(&home).try_exists() {
-        Ok(true) => vec![judge(pve_agent::token(&home), pve_agent::client(&home))],
-        Ok(false) => Vec::new(),
+        Ok(there) if there || configured => vec![judge(pve_agent::client(&home))],
+        Ok(_) => Vec::new(),
         Err(_) => vec![Verdict::skipped("the pve-agent's credential is for root: `sudo remotectl doctor`")],
     }
 }
 
-fn judge(token: Result<Token, Failure>, client: Result<Client, Failure>) -> Verdict {
-    let (token, client) = match (token, client) {
-        (Ok(token), Ok(client)) => (token, client),
-        (Err(failure), _) | (_, Err(failure)) => return Verdict::from(&failure),
+fn judge(client: Result<Client, Failure>) -> Verdict {
+    let client = match client {
+        Ok(client) => client,
+        Err(failure) => return Verdict::from(&failure),
     };
     match rights::missing(&client) {
         Ok(missing) if missing.is_empty() => {
-            Verdict::good(format!("the pve-agent's token has the {} privileges that it needs", rights::NEEDED))
+            Verdict::good(format!("the pve-agent's credential has the {} privileges that it needs", rights::NEEDED))
         }
         Ok(missing) => {
-            let found = format!("the pve-agent's token lacks {} on /", missing.join(", "));
-            Verdict::failed(found, rights::mend(&missing, &token.id))
+            let found = format!("the pve-agent's credential lacks {} on /", missing.join(", "));
+            Verdict::failed(found, rights::mend(&missing, client.user()))
         }
         Err(error) => Verdict::failed(chain(&error), error.help()),
     }

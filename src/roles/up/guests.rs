@@ -85,6 +85,12 @@ fn of_row(row: AgentRow, guests: &[GuestRow], nodes: &[NodeRow]) -> Known {
     };
     let why_not = match guest {
         None if target.vmid().is_some() => Some("there is no such guest any more".to_owned()),
+        // From beside: by this node's own pve-agent, mostly.
+        None if role == "pve-agent"
+            && nodes.iter().any(|row| !is_own(&target, &role, &row.node.name) && answers(&row.node.name)) =>
+        {
+            None
+        }
         None => Some("the hub can't take it away".to_owned()),
         Some(guest) if guest.status == "stopped" => Some("it is stopped".to_owned()),
         Some(guest) if !answers(&guest.node) => Some(format!("no pve-agent answers on {}", guest.node)),

@@ -289,6 +289,7 @@ mod tests {
                 joined: "token".into(),
                 joined_at: 0,
                 facts: None,
+                hold: None,
                 seal: String::new(),
             }],
             "pve1",

@@ -33,7 +33,7 @@ use here::Here;
 use node::Node;
 use serde::Serialize;
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 use step::{Say, State, Step};
@@ -282,7 +282,7 @@ fn take_back(before: &Here) -> Vec<String> {
     };
     let config = Places::find().config.join("hub.toml");
     if !before.hub.kept.contains(&config)
-        && let Err(error) = files::remove(&config)
+        && let Err(error) = without(&config, before.hub.pid.is_some())
     {
         return vec![format!("and something was left: {}", chain(&error))];
     }
@@ -290,6 +290,17 @@ fn take_back(before: &Here) -> Vec<String> {
         Ok(told) => told.map(str::to_owned).into_iter().collect(),
         Err(error) => vec![format!("and the hub could not be taken back: {}", chain(&error))],
     }
+}
+
+/// Takes a hub.toml of this call away; a hub that ran before runs as it did then, not until its next start as it was told now.
+fn without(config: &Path, ran: bool) -> Result<(), Failure> {
+    let there = config.exists();
+    files::remove(config).map_err(|error| Failure::of(&format!("removing {}", config.display()), &error))?;
+    if there && ran {
+        install::stop(Role::Hub)?;
+        install::start(Role::Hub)?;
+    }
+    Ok(())
 }
 
 /// Asks again and again until there is an answer; `None` where there is none in time. What another process does can't be

@@ -28,7 +28,14 @@ fn resources(call: &Call) -> Result<Answer, Fault> {
         let seen = inventory.guests.iter().filter(|guest| call.may(&format!("/vms/{}", guest.vmid), &["VM.Audit"]));
         let mut seen: Vec<_> = seen.collect();
         seen.sort_by_key(|guest| guest.vmid);
-        lines.extend(seen.into_iter().map(|guest| shapes::guest_resource(guest, &call.cluster.backend.usage(guest))));
+        let state = call.cluster.details.state();
+        lines.extend(seen.into_iter().map(|guest| {
+            let mut line = shapes::guest_resource(guest, &call.cluster.backend.usage(guest));
+            if let Some(wanted) = state.managed.get(&guest.vmid) {
+                line["hastate"] = json!(wanted);
+            }
+            line
+        }));
     }
     if wanted("node") {
         let line = |node: &crate::model::inventory::Node| {
@@ -54,7 +61,8 @@ fn status(call: &Call) -> Result<Answer, Fault> {
     let mut lines = Vec::new();
     if !alone {
         lines.push(json!({
-            "id": "cluster", "name": inventory.cluster, "nodes": inventory.nodes.len(), "quorate": 1, "type": "cluster",
+            "id": "cluster", "name": inventory.cluster, "nodes": inventory.nodes.len(),
+            "quorate": u8::from(!call.cluster.faults().no_quorum), "type": "cluster",
             "version": inventory.nodes.len(),
         }));
     }

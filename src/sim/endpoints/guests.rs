@@ -7,6 +7,7 @@ use crate::{
     sim::{
         answer::{Answer, Fault},
         backend::{Action, Backend},
+        details::NO_QUORUM,
         memory::hardware_address,
         params::{Checked, Kind, NO_VMID, Spec, optional, vmid},
         router::Call,
@@ -195,7 +196,8 @@ pub(super) fn set_going(
     id: &str,
     body: impl FnOnce(&TaskLog) -> Result<(), String> + Send + 'static,
 ) -> Result<Answer, Fault> {
-    let fault = call.cluster.faults().tasks.get(kind).cloned();
+    let faults = call.cluster.faults().clone();
+    let fault = faults.tasks.get(kind).cloned().or_else(|| faults.no_quorum.then(|| NO_QUORUM.to_owned()));
     let body = move |log: &TaskLog| fault.map_or_else(|| body(log), Err);
     let task = call.cluster.tasks.start(node, kind.to_owned(), id.to_owned(), &call.who.full(), body);
     data(Value::String(task.upid.to_string()))

@@ -92,6 +92,9 @@ pub(super) fn create(call: &Call, node: &str, kind: GuestKind) -> Result<Answer,
         let mut state = details.state();
         state.forget(vmid);
         state.settings.insert(vmid, settings);
+        if restores {
+            *state.rewound.entry(vmid).or_default() += 1;
+        }
         drop(state);
         add(backend.as_ref(), &guest)
     })
@@ -145,6 +148,8 @@ fn guest(params: &Checked, kind: GuestKind, vmid: u32, node: &str, like: Option<
         services: Vec::new(),
         guest_agent: (kind == GuestKind::Vm && params.given("agent")).then_some(false),
         lock: None,
+        ha: None,
+        incarnation: None,
     }
 }
 
@@ -280,7 +285,10 @@ pub(super) fn destroy(call: &Call, node: &str, kind: GuestKind, id: &str) -> Res
         if !changed {
             return Err("this simulated cluster keeps its guests".to_owned());
         }
-        details.state().forget(vmid);
+        let mut state = details.state();
+        state.forget(vmid);
+        *state.births.entry(vmid).or_default() += 1;
+        drop(state);
         if purge {
             log.line(format!("purging {} {vmid} from related configurations..", label(kind)));
         }

@@ -4,6 +4,7 @@
 use super::{
     data,
     guests::{admit, find, no_configuration, prefix, set_going},
+    pausing,
     settings::locked,
 };
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
         params::{Kind, optional, required},
         router::Call,
         shapes,
+        tasks::TaskLog,
     },
 };
 use serde_json::{Map, Value, json};
@@ -51,9 +53,13 @@ fn conditions(call: &Call, node: &str, kind: GuestKind, id: &str) -> Result<Answ
     let guest = find(call, &node, kind, id).ok_or_else(|| Fault::failed(no_configuration(&node, kind, id)))?;
     let inventory = call.cluster.inventory();
     let (mut allowed, mut refused) = (Vec::new(), Map::new());
+    let kept = call.cluster.faults().kept_by_ha.get(&guest.vmid).cloned();
     for other in inventory.nodes.iter().filter(|other| other.name != node) {
         let missing = unavailable(call, &guest, &other.name);
-        if missing.is_empty() || kind == GuestKind::Ct {
+        if let Some(sid) = &kept {
+            let blocking = json!([{"sid": sid, "cause": "resource-affinity"}]);
+            refused.insert(other.name.clone(), json!({"blocking-ha-resources": blocking}));
+        } else if missing.is_empty() || kind == GuestKind::Ct {
             allowed.push(other.name.clone());
         } else {
             refused.insert(other.name.clone(), json!({"unavailable_storages": missing}));
@@ -108,7 +114,8 @@ fn migrate(call: &Call, node: &str, kind: GuestKind, id: &str) -> Result<Answer,
     let (backend, vmid, from) = (Arc::clone(&call.cluster.backend), guest.vmid, node.clone());
     let task = if kind == GuestKind::Ct { format!("{}migrate", prefix(kind)) } else { "qmigrate".to_owned() };
     let label = if kind == GuestKind::Ct { "CT" } else { "VM" };
-    set_going(call, &node, &task, id, move |log| {
+    let order = target.clone();
+    let deed = move |log: &TaskLog| {
         if let Some(locked) = locked(&guest) {
             return Err(locked);
         }
@@ -129,5 +136,9 @@ fn migrate(call: &Call, node: &str, kind: GuestKind, id: &str) -> Result<Answer,
         }
         log.line("migration finished successfully");
         Ok(())
-    })
+    };
+    if call.cluster.details.state().managed.contains_key(&vmid) {
+        return pausing::ask_ha_to_move(call, &node, kind, id, &order, deed);
+    }
+    set_going(call, &node, &task, id, deed)
 }

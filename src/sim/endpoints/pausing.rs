@@ -84,3 +84,30 @@ pub(super) fn ask_ha(
         Ok(())
     })
 }
+
+/// Asks HA to move a guest: the task ends at once, the guest is on its way a little later and over there in the end.
+pub(super) fn ask_ha_to_move(
+    call: &Call,
+    node: &str,
+    kind: GuestKind,
+    id: &str,
+    target: &str,
+    deed: impl FnOnce(&TaskLog) -> Result<(), String> + Send + 'static,
+) -> Result<Answer, Fault> {
+    let label = if kind == GuestKind::Ct { "CT" } else { "VM" };
+    let line = format!("Requesting HA migration for {label} {id} to node {target}");
+    let (details, vmid) = (Arc::clone(&call.cluster.details), vmid(id).unwrap_or_default());
+    set_going(call, node, "hamigrate", id, move |log| {
+        log.line(line);
+        let wanted = details.state().managed.insert(vmid, "migrate".to_owned());
+        let log = log.clone();
+        std::thread::spawn(move || {
+            if !log.aborted_within(HA_ROUND) {
+                // A move that fails leaves the guest where it is: the manager tells nobody.
+                deed(&log).unwrap_or_default();
+            }
+            details.state().managed.extend(wanted.map(|wanted| (vmid, wanted)));
+        });
+        Ok(())
+    })
+}

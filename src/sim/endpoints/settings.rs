@@ -9,6 +9,7 @@ use crate::{
     model::{inventory::Guest, values::GuestKind},
     sim::{
         answer::{Answer, Fault},
+        details::NO_QUORUM,
         params::{Checked, Kind, optional, required, vmid},
         router::Call,
     },
@@ -19,6 +20,9 @@ use std::{collections::BTreeMap, sync::Arc};
 /// What changing any setting of a guest asks for.
 const CHANGE: &[&str] =
     &["VM.Config.Disk", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Options"];
+
+/// What a cluster says that stands on something unchangeable.
+pub(super) const KEPT: &str = "this simulated cluster keeps its guests as they are";
 
 pub(super) fn dispatch(call: &Call, node: &str, kind: GuestKind, id: &str, what: &str) -> Result<Answer, Fault> {
     match (call.method, what) {
@@ -87,6 +91,9 @@ fn change(call: &Call, node: &str, kind: GuestKind, id: &str) -> Result<Answer, 
             GuestKind::Vm => "checksum mismatch (file change by other user?)",
         }));
     }
+    if call.cluster.faults().no_quorum {
+        return Err(Fault::failed(NO_QUORUM));
+    }
     if let Some(locked) = locked(&guest) {
         return Err(Fault::failed(locked));
     }
@@ -104,8 +111,7 @@ fn change(call: &Call, node: &str, kind: GuestKind, id: &str) -> Result<Answer, 
     }
     state.settings.entry(guest.vmid).or_default().extend(wanted.clone());
     drop(state);
-    apply(call, guest.vmid, &wanted);
-    done()
+    if apply(call, guest.vmid, &wanted) { done() } else { Err(Fault::failed(KEPT)) }
 }
 
 /// The settings that were given, as configurations have them.
@@ -135,15 +141,14 @@ fn wanted(kind: GuestKind, params: &Checked, name: &str) -> BTreeMap<String, Val
     wanted
 }
 
-/// What the listings show of a changed configuration.
-pub(super) fn apply(call: &Call, vmid: u32, wanted: &BTreeMap<String, Value>) {
+/// Puts a changed configuration into what the listings show; whether the backend lets it be changed.
+fn apply(call: &Call, vmid: u32, wanted: &BTreeMap<String, Value>) -> bool {
     let number = |key: &str| match wanted.get(key)? {
         Value::String(text) => text.parse::<u64>().ok(),
         other => other.as_u64(),
     };
     let text = |key: &str| wanted.get(key).map(|value| value.as_str().unwrap_or_default().to_owned());
-    // Where the backend can't be changed its own configuration is all that the listings know.
-    let _ = call.cluster.backend.adjust(&mut |inventory| {
+    call.cluster.backend.adjust(&mut |inventory| {
         let Some(guest) = inventory.guests.iter_mut().find(|guest| guest.vmid == vmid) else { return };
         if let Some(cores) = number("cores").and_then(|cores| u32::try_from(cores).ok()) {
             guest.cores = cores;
@@ -157,7 +162,7 @@ pub(super) fn apply(call: &Call, vmid: u32, wanted: &BTreeMap<String, Value>) {
         if let Some(tags) = text("tags") {
             guest.tags = tags.split(';').filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
         }
-    });
+    })
 }
 
 fn resize(call: &Call, node: &str, kind: GuestKind, id: &str) -> Result<Answer, Fault> {
@@ -187,11 +192,14 @@ fn resize(call: &Call, node: &str, kind: GuestKind, id: &str) -> Result<Answer, 
         let volume = value.split(',').next().unwrap_or_default();
         let entry = json!(format!("{volume},size={}M", wanted >> 20));
         details.state().settings.entry(guest.vmid).or_default().insert(disk.clone(), entry);
-        backend.adjust(&mut |inventory| {
+        let changed = backend.adjust(&mut |inventory| {
             if let Some(guest) = inventory.guests.iter_mut().find(|one| one.vmid == guest.vmid) {
                 guest.disk_gib = wanted >> 30;
             }
         });
+        if !changed {
+            return Err(KEPT.to_owned());
+        }
         log.line("Image resized.");
         Ok(())
     })

@@ -4,7 +4,7 @@ use super::{
     data,
     guests::{admit, find, no_configuration, prefix, set_going},
     nodes::sha1,
-    settings::locked,
+    settings::{KEPT, locked},
 };
 use crate::{
     model::{inventory::Guest, values::GuestKind},
@@ -92,8 +92,7 @@ fn take(call: &Call, node: &str, kind: GuestKind, id: &str) -> Result<Answer, Fa
         let parent = all.last().map(|last| last.name.clone());
         all.push(Snapshot { name: name.clone(), description, taken: now(), parent, settings });
         drop(state);
-        work.names(guest.vmid, |names| names.push(name));
-        Ok(())
+        work.names(guest.vmid, |names| names.push(name))
     })
 }
 
@@ -111,8 +110,7 @@ fn delete(call: &Call, node: &str, kind: GuestKind, id: &str, name: &str) -> Res
             snapshot.parent.clone_from(&gone.parent);
         }
         drop(state);
-        work.names(guest.vmid, |names| names.retain(|known| *known != name));
-        Ok(())
+        work.names(guest.vmid, |names| names.retain(|known| *known != name))
     })
 }
 
@@ -128,13 +126,14 @@ fn rollback(call: &Call, node: &str, kind: GuestKind, id: &str, name: &str) -> R
         let settings = settings.ok_or_else(|| format!("snapshot '{name}' does not exist"))?;
         state.settings.insert(guest.vmid, settings);
         state.paused.remove(&guest.vmid);
+        *state.rewound.entry(guest.vmid).or_default() += 1;
         drop(state);
-        work.backend.adjust(&mut |inventory| {
+        let changed = work.backend.adjust(&mut |inventory| {
             if let Some(guest) = inventory.guests.iter_mut().find(|one| one.vmid == guest.vmid) {
                 (if start { "running" } else { "stopped" }).clone_into(&mut guest.status);
             }
         });
-        Ok(())
+        if changed { Ok(()) } else { Err(KEPT.to_owned()) }
     })
 }
 
@@ -162,14 +161,15 @@ impl Work {
         locked(guest).map_or(Ok(guest), Err)
     }
 
-    /// The names that the inventory lists.
-    fn names(&self, vmid: u32, change: impl FnOnce(&mut Vec<String>)) {
+    /// Changes the names that the inventory lists.
+    fn names(&self, vmid: u32, change: impl FnOnce(&mut Vec<String>)) -> Result<(), String> {
         let mut change = Some(change);
-        self.backend.adjust(&mut |inventory| {
+        let changed = self.backend.adjust(&mut |inventory| {
             let guest = inventory.guests.iter_mut().find(|one| one.vmid == vmid);
             if let (Some(guest), Some(change)) = (guest, change.take()) {
                 change(&mut guest.snapshots);
             }
         });
+        if changed { Ok(()) } else { Err(KEPT.to_owned()) }
     }
 }

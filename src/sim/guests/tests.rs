@@ -417,6 +417,7 @@ fn deploy_to(ground: &Ground, vmid: u32) -> Outcome {
         executable: Executable { path: &file, version: "0.1.0", arch: std::env::consts::ARCH },
         hubs: &["10.0.0.5:8443".to_owned()],
         join: "rctl1.x",
+        wanted: true,
     };
     let transport = ground.world.transport(vmid, executable(&ground.world)).unwrap();
     deploy(deployment, &transport, &Everybody, &MemoryLog::default(), &Task::default())

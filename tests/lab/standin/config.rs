@@ -21,6 +21,12 @@ impl Config {
         Ok(Self::parse(&fs::read_to_string(Self::path(pve, node, vmid))?))
     }
 
+    /// Reads a virtual machine's.
+    pub fn read_machine(pve: &Path, node: &str, vmid: u32) -> io::Result<Self> {
+        let path = pve.join("nodes").join(node).join("qemu-server").join(format!("{vmid}.conf"));
+        Ok(Self::parse(&fs::read_to_string(path)?))
+    }
+
     /// Reads a file's text.
     pub fn parse(text: &str) -> Self {
         let mut config = BTreeMap::new();
@@ -79,7 +85,15 @@ impl Config {
 
     /// The vmids that have a configuration on a node.
     pub fn all(pve: &Path, node: &str) -> Vec<u32> {
-        let folder = pve.join("nodes").join(node).join("lxc");
+        Self::named(&pve.join("nodes").join(node).join("lxc"))
+    }
+
+    /// The virtual machines that have one.
+    pub fn all_machines(pve: &Path, node: &str) -> Vec<u32> {
+        Self::named(&pve.join("nodes").join(node).join("qemu-server"))
+    }
+
+    fn named(folder: &Path) -> Vec<u32> {
         let names = fs::read_dir(folder).into_iter().flatten().flatten();
         let mut vmids: Vec<u32> =
             names.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".conf")?.parse().ok()).collect();

@@ -4,12 +4,17 @@
 pub mod cli;
 pub mod config;
 mod daemon;
+mod fault;
 mod files;
 mod lxc;
 mod pct;
 mod pvesh;
 mod pveum;
+pub mod qga;
 mod qm;
+pub mod qmp;
+
+pub use fault::PLANTED;
 
 use std::process::ExitCode;
 

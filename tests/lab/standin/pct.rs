@@ -4,7 +4,7 @@ use super::{
     Failure, Outcome,
     cli::{Parsed, Subcommand, choose},
     config::Config,
-    daemon,
+    daemon, fault,
     files::{Inside, Owner},
     lxc, node_name,
 };
@@ -57,6 +57,10 @@ pub fn run(arguments: &[String]) -> Outcome {
         return Ok(list());
     }
     let vmid = subcommand.vmid("pct", &parsed)?;
+    let fault = fault::planted(arguments);
+    if subcommand.name != "exec" && fault.is_some() {
+        fault::kill();
+    }
     match subcommand.name {
         "status" => status(vmid, &parsed),
         "config" => config(vmid),
@@ -64,7 +68,7 @@ pub fn run(arguments: &[String]) -> Outcome {
         "stop" | "shutdown" | "reboot" => end(vmid, subcommand.name, &parsed),
         "df" => df(vmid),
         "unlock" => unlock(vmid),
-        "exec" => exec(vmid, &parsed),
+        "exec" => exec(vmid, &parsed, fault),
         "push" => push(vmid, &parsed),
         _ => pull(vmid, &parsed),
     }
@@ -170,7 +174,7 @@ fn unlock(vmid: u32) -> Outcome {
     Ok(0)
 }
 
-fn exec(vmid: u32, parsed: &Parsed) -> Outcome {
+fn exec(vmid: u32, parsed: &Parsed, fault: Option<fault::When>) -> Outcome {
     read(vmid, 2)?;
     let argv = &parsed.positional[1..];
     if argv.is_empty() {
@@ -184,6 +188,9 @@ fn exec(vmid: u32, parsed: &Parsed) -> Outcome {
     attach.args(["-n", &vmid.to_string(), if keep { "--keep-env" } else { "--clear-env" }, "--"]).args(argv);
     if keep {
         attach.env("PATH", "/sbin:/bin:/usr/sbin:/usr/bin");
+    }
+    if let Some(when) = fault {
+        return Ok(fault::with(when, attach));
     }
     Err(Failure::new(format!("cannot run lxc-attach: {}", attach.exec())))
 }

@@ -46,6 +46,8 @@ pub fn trial_of(home: &Home) -> Result<(), Failure> {
         protocol: PROTOCOL,
         version: version().to_owned(),
         high_water,
+        kept: 0,
+        process: String::new(),
         running: Vec::new(),
         capabilities: Vec::new(),
         trial: true,

@@ -126,7 +126,7 @@ fn who_can_be_reached_is_known_before() {
     assert_eq!(
         told,
         [
-            ("node/pve2", "the hub can't take it away"),
+            ("node/pve2", "-"),
             ("ct/101 x", "-"),
             ("ct/105 x", "it is stopped"),
             ("ct/103 x", "no pve-agent answers on pve2"),
