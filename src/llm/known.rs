@@ -1,7 +1,7 @@
 //! An inventory as planners read it: who has which name, word of a name, tag, pool, node and service. It is made once and
 //! serves every sentence until the inventory changes, so that a sentence costs what it names and not what there is.
 
-use super::spelling::Spellings;
+use super::{likeness::Likeness, spelling::Spellings};
 use crate::model::{Inventory, Target, inventory::Guest, target::Vmid};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -43,6 +43,8 @@ pub struct Known {
     templates: Members,
     /// Made when the first word is misspelt.
     spellings: OnceLock<Spellings>,
+    /// Made when nothing is called by a word.
+    likeness: OnceLock<Likeness>,
 }
 
 impl Known {
@@ -209,6 +211,15 @@ impl Known {
             || self.storages.contains_key(word)
             || self.services.contains_key(word)
             || self.snapshots.contains_key(word)
+    }
+
+    /// The names of guests and nodes that are most like a word, best first, at most `count`.
+    pub fn closest(&self, word: &str, count: usize) -> Vec<String> {
+        let likeness = self.likeness.get_or_init(|| {
+            let guests = self.inventory.guests.iter().map(|guest| guest.name.as_str());
+            Likeness::new(guests.chain(self.inventory.nodes.iter().map(|node| node.name.as_str())))
+        });
+        likeness.closest(word, count)
     }
 
     /// The words here that a misspelling may have meant.

@@ -41,7 +41,7 @@ pub struct Spoken {
 pub fn is_comment(sentence: &Sentence<'_>, span: Range<usize>) -> bool {
     let words = &sentence.tokens[span.clone()];
     let background = &sentence.lexicon.background;
-    let one_of = |token: &Token, list: &[String]| list.iter().any(|word| token.is(word));
+    let one_of = |token: &Token, list: &[&str]| list.iter().any(|word| token.is(word));
     let subject = |at: usize| words.get(at).is_some_and(|token| one_of(token, &background.subjects));
     let reason = words.first().is_some_and(|token| one_of(token, &background.reasons)) && words.len() > 2;
     let skipped = usize::from(reason || words[0].is("before") && subject(1));
@@ -168,7 +168,7 @@ pub fn needed_packages(sentence: &Sentence<'_>, span: &Range<usize>) -> Vec<Stri
         let token = sentence.token(at).filter(|token| token.kind == Kind::Word && at < span.end)?;
         let unknown = !sentence.lexicon.knows(&token.lower) && sentence.vocabulary.named(&token.lower).is_empty();
         let service = sentence.vocabulary.service(&token.lower).is_some();
-        (unknown && !service || sentence.lexicon.packages.contains(&token.lower)).then(|| token.text.clone())
+        (unknown && !service || sentence.lexicon.packages.contains(token.lower.as_str())).then(|| token.text.clone())
     };
     let list_from = |at: usize| {
         let mut found = Vec::new();

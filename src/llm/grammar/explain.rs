@@ -116,10 +116,9 @@ fn word(sentence: &Sentence<'_>, at: usize) -> Word {
 }
 
 /// What a line of the lexicon is, in words; nothing for lines that only hold words of phrasings.
-fn meaning(line: &str) -> Option<String> {
-    let (kind, name) = line.split_once(':').unwrap_or(("", line));
-    Some(match (kind, name) {
-        ("word", _) | ("", "asking") => return None,
+fn meaning((section, line): (&str, &str)) -> Option<String> {
+    Some(match (section, line) {
+        ("word", _) | ("", "asking" | "to be") => return None,
         ("", "filler") => "says nothing by itself".to_owned(),
         ("", "at" | "between") => "a preposition".to_owned(),
         ("class", name) => format!("{} in general", class_name(name)),
@@ -181,7 +180,7 @@ fn taken(sentence: &Sentence<'_>, reading: &Reading<'_>, step: &Step<'_>) -> Tak
     let what = match &step.role {
         Role::Nothing => "adds nothing".to_owned(),
         Role::Unknown => "not known; the question can be answered without".to_owned(),
-        Role::Says => says(&reading.rule.op),
+        Role::Says => says(reading.rule.op),
         Role::Fills(names) => {
             let filled = |name: &&str| {
                 let slot = reading.slots.iter().find(|(known, _)| known == name);
@@ -228,7 +227,7 @@ fn ways(sentence: &Sentence<'_>, readings: &[Reading<'_>]) -> Vec<Way> {
 fn way(sentence: &Sentence<'_>, reading: &Reading<'_>) -> Way {
     let said = reading.rule.args.iter().map(|(name, value)| format!("{name}={value}"));
     let slots = reading.slots.iter().map(|(name, value)| format!("{name}={}", shown(sentence, value)));
-    Way { op: reading.rule.op.clone(), arguments: said.chain(slots).collect(), cost: reading.cost }
+    Way { op: reading.rule.op.to_owned(), arguments: said.chain(slots).collect(), cost: reading.cost }
 }
 
 fn shown(sentence: &Sentence<'_>, value: &Value) -> String {

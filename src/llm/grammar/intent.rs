@@ -238,7 +238,8 @@ impl<'s, 'l> Matcher<'s, 'l> {
             }
             reached |= self.walk(attempt, next);
         }
-        for (index, adjunct) in attempt.rule.with.iter().enumerate() {
+        for (index, number) in attempt.rule.with.iter().enumerate() {
+            let adjunct = &self.sentence.lexicon.adjuncts[*number];
             let bit = 1 << index.min(63);
             if state.used & bit == 0 && state.at < attempt.end {
                 reached |= self.step(attempt, &state, adjunct, false, |next| next.used |= bit);
@@ -355,12 +356,12 @@ impl<'s, 'l> Matcher<'s, 'l> {
                 .map(|phrase| empty(phrase.end, u32::from(phrase.corrected) * 10))
                 .collect(),
             Node::Slot(slot) => {
-                let found = self.slot(&slot.kind, at);
+                let found = self.slot(slot.kind, at);
                 found
                     .iter()
                     .map(|hit| Hit {
                         end: hit.end,
-                        value: vec![(slot.name.as_str(), hit.value.clone())],
+                        value: vec![(slot.name, hit.value.clone())],
                         cost: hit.cost,
                     })
                     .collect()
@@ -437,7 +438,7 @@ mod tests {
     fn best(text: &str) -> String {
         read(text, |sentence| {
             let readings = Matcher::new(sentence).readings();
-            readings.first().map_or_else(|| "none".to_owned(), |reading| reading.rule.op.clone())
+            readings.first().map_or_else(|| "none".to_owned(), |reading| reading.rule.op.to_owned())
         })
     }
 

@@ -63,7 +63,7 @@ impl Planner for Grammar {
             }
             Err(Problem::Ask { question, candidates }) => clarify(&question, candidates),
             Err(Problem::Refuse(reason)) => Proposal::Refuse { reason },
-            Err(Problem::Unknown(text)) => Proposal::Refuse { reason: stranger(&text, known.inventory()) },
+            Err(Problem::Unknown(text)) => Proposal::Refuse { reason: stranger(&text, known) },
         }
     }
 }
@@ -72,8 +72,8 @@ fn clarify(question: &str, candidates: Vec<Target>) -> Proposal {
     Proposal::Clarify { question: question.to_owned(), candidates }
 }
 
-fn stranger(text: &str, inventory: &Inventory) -> String {
-    let closest = inventory.closest(text, 3);
+fn stranger(text: &str, known: &Known) -> String {
+    let closest = known.closest(text, 3);
     let hint = if closest.is_empty() { String::new() } else { format!("; closest: {}", closest.join(", ")) };
     format!("no guest or node is called {text}{hint}")
 }

@@ -63,9 +63,9 @@ impl Sentence<'_> {
         for phrase in self.phrases(at) {
             let cost = u32::from(phrase.corrected) * 10;
             if let Some(state) = self.lexicon.states.get(&phrase.concept) {
-                out.push((phrase.end, Property::State(state.clone()), cost));
+                out.push((phrase.end, Property::State((*state).to_owned()), cost));
             } else if let Some(system) = self.lexicon.systems.get(&phrase.concept) {
-                out.push((phrase.end, Property::System(system.clone()), cost));
+                out.push((phrase.end, Property::System((*system).to_owned()), cost));
             } else if let Some(tag) = self.lexicon.roles.get(&phrase.concept) {
                 let tags = self.vocabulary.tags_for(tag, self.lexicon);
                 if !tags.is_empty() {
@@ -264,7 +264,7 @@ impl Sentence<'_> {
             }
             let token = self.token(at + 1)?;
             let tags = self.vocabulary.tags_for(&token.lower, self.lexicon);
-            let environment = self.lexicon.tags.iter().any(|group| group.contains(&token.lower));
+            let environment = self.lexicon.tags.iter().any(|group| group.contains(&token.lower.as_str()));
             return (self.is(at, "in") && environment && !tags.is_empty())
                 .then(|| (at + 2, vec![Filter::is(Property::Tag(tags))]));
         }
@@ -354,7 +354,7 @@ impl Sentence<'_> {
         let end = |end: usize| if self.is_any(end, &["installed", "running"]) { end + 1 } else { end };
         for phrase in self.phrases(at + 1) {
             if let Some(system) = self.lexicon.systems.get(&phrase.concept) {
-                return Some((phrase.end, vec![Filter::is(Property::System(system.clone()))]));
+                return Some((phrase.end, vec![Filter::is(Property::System((*system).to_owned()))]));
             }
         }
         if let Some(service) = self.vocabulary.service(&token.lower) {
@@ -375,7 +375,7 @@ impl Sentence<'_> {
             .iter()
             .find(|phrase| self.lexicon.states.contains_key(&phrase.concept))
             .filter(|_| relative)?;
-        Some((phrase.end, vec![Filter::is(Property::State(self.lexicon.states[&phrase.concept].clone()))]))
+        Some((phrase.end, vec![Filter::is(Property::State(self.lexicon.states[&phrase.concept].to_owned()))]))
     }
 }
 

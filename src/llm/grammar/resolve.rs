@@ -37,7 +37,7 @@ pub(super) struct Parts<'r> {
 /// Resolves one reading.
 pub fn resolve(reading: &Reading<'_>, scope: &Scope<'_>) -> Result<Resolved, Problem> {
     if let Some(why) = &reading.rule.refuse {
-        return Err(Problem::Refuse(why.clone()));
+        return Err(Problem::Refuse((*why).to_owned()));
     }
     let mut parts = Parts::of(reading, scope)?;
     let spoken;
@@ -82,7 +82,7 @@ pub fn resolve(reading: &Reading<'_>, scope: &Scope<'_>) -> Result<Resolved, Pro
 impl<'r> Parts<'r> {
     fn of(reading: &'r Reading<'_>, scope: &Scope<'_>) -> Result<Self, Problem> {
         let mut parts = Self {
-            op: reading.rule.op.clone(),
+            op: reading.rule.op.to_owned(),
             args: reading.rule.args.clone(),
             targets: None,
             services: &[],

@@ -1,7 +1,7 @@
 //! Tokens with every phrase of the lexicon that begins at each: what the later stages read.
 
 use super::{
-    lexicon::{Concepts, FILLER, Lexicon},
+    lexicon::{Concepts, FILLER, Lexicon, Text},
     token::{Kind, Token},
     vocabulary::Vocabulary,
 };
@@ -81,7 +81,7 @@ impl<'a> Sentence<'a> {
     pub fn is_elsewhere(&self) -> bool {
         let elsewhere = &self.lexicon.elsewhere;
         let first = self.tokens.iter().find(|token| self.filler_word(token).is_none());
-        let of = |token: &Token, list: &[String]| list.iter().any(|word| token.is(word));
+        let of = |token: &Token, list: &[&str]| list.iter().any(|word| token.is(word));
         let named = |token: &Token| self.vocabulary.knows(&token.lower);
         first.is_some_and(|token| of(token, &elsewhere.verbs) && !named(token))
             || self.tokens.iter().any(|token| of(token, &elsewhere.words) && !named(token))
@@ -147,14 +147,28 @@ impl<'a> Sentence<'a> {
 }
 
 fn phrases_at(tokens: &[Token], at: usize, lexicon: &Lexicon) -> Vec<Phrase> {
-    let token = &tokens[at];
-    if !matches!(token.kind, Kind::Word | Kind::Number) {
-        return Vec::new();
+    let mut out = Vec::new();
+    found(tokens, at, false, |word| lexicon.beginning(word), &mut out);
+    // `has to be restarted` asks for what `restart` does.
+    let requests: Vec<Phrase> = out.iter().filter(|phrase| lexicon.makes_requests(phrase.concept)).copied().collect();
+    for phrase in requests {
+        found(tokens, phrase.end, phrase.corrected, |word| lexicon.participles(word), &mut out);
     }
-    let readings = std::iter::once((&token.lower, false)).chain(token.meant.iter().map(|meant| (meant, true)));
-    let mut out: Vec<Phrase> = Vec::new();
+    out
+}
+
+/// Adds the phrases that begin at a token; `corrected` tells whether what stands before it is misspelt.
+fn found<'l>(
+    tokens: &[Token],
+    at: usize,
+    corrected: bool,
+    beginning: impl Fn(&str) -> &'l [(usize, Vec<Text>)],
+    out: &mut Vec<Phrase>,
+) {
+    let Some(token) = tokens.get(at).filter(|token| matches!(token.kind, Kind::Word | Kind::Number)) else { return };
+    let readings = std::iter::once((&token.lower, corrected)).chain(token.meant.iter().map(|meant| (meant, true)));
     for (word, corrected) in readings {
-        for (concept, rest) in lexicon.beginning(word) {
+        for (concept, rest) in beginning(word) {
             let mut corrected = corrected;
             let all = rest.iter().enumerate().all(|(index, word)| {
                 let read = tokens.get(at + 1 + index).and_then(|token| token.reads(word));
@@ -167,7 +181,6 @@ fn phrases_at(tokens: &[Token], at: usize, lexicon: &Lexicon) -> Vec<Phrase> {
             }
         }
     }
-    out
 }
 
 #[cfg(test)]

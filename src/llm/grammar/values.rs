@@ -452,7 +452,7 @@ impl Sentence<'_> {
 
     fn kind_slot(&self, at: usize) -> Hits {
         let found =
-            self.phrases(at).iter().find_map(|phrase| match self.lexicon.classes.get(&phrase.concept)?.as_str() {
+            self.phrases(at).iter().find_map(|phrase| match *self.lexicon.classes.get(&phrase.concept)? {
                 kind @ ("ct" | "vm") => Some((phrase.end, Json::from(kind), u32::from(phrase.corrected) * 10)),
                 _ => None,
             });

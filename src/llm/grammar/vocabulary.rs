@@ -37,8 +37,8 @@ impl<'a> Vocabulary<'a> {
         if self.has_tag(word) {
             return vec![word.to_owned()];
         }
-        let group = lexicon.tags.iter().find(|group| group.iter().any(|tag| tag == word));
-        group.map_or_else(Vec::new, |group| group.iter().filter(|tag| self.has_tag(tag)).cloned().collect())
+        let group = lexicon.tags.iter().find(|group| group.iter().any(|tag| *tag == word));
+        group.map_or_else(Vec::new, |group| group.iter().filter(|tag| self.has_tag(tag)).map(|tag| (*tag).to_owned()).collect())
     }
 
     /// The services with exactly that name, letters' case and `.service` aside.
