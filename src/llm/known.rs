@@ -72,7 +72,7 @@ impl Known {
         if !guest.name.is_empty() {
             self.squeezed.entry(squeeze(&guest.name)).or_default().push(Named::Guest(index));
         }
-        for part in name_parts(&guest.name) {
+        for part in name_words(&guest.name) {
             join(self.parts.entry(part).or_default(), index);
         }
         for tag in &guest.tags {
@@ -258,6 +258,18 @@ pub fn name_parts(name: &str) -> Vec<String> {
         .filter(|part| !part.is_empty())
         .map(str::to_owned)
         .collect()
+}
+
+/// The words of a name, and those that a number ends also without it: `dc01` → `dc01`, `dc`.
+pub fn name_words(name: &str) -> Vec<String> {
+    let mut words = name_parts(name);
+    let stem = |word: &String| {
+        let stem = word.trim_end_matches(|c: char| c.is_ascii_digit());
+        let letters = stem.len() >= 2 && stem.chars().all(char::is_alphabetic);
+        (letters && stem.len() < word.len()).then(|| stem.to_owned())
+    };
+    words.extend(words.iter().filter_map(stem).collect::<Vec<_>>());
+    words
 }
 
 fn squeeze(name: &str) -> String {

@@ -3,7 +3,7 @@
 
 use super::{
     Lexicon, Sentence, Vocabulary,
-    clause::{Cut, Piece},
+    cut::{Cut, Piece, Sense},
     intent::{Matcher, Reading, Role, Step},
     noun::{Class, Expr, Filter, Noun, Property},
     token::{self, Kind},
@@ -43,6 +43,8 @@ pub struct Part {
     pub text: String,
     /// Whether it only says why, or what the next part is about.
     pub comment: bool,
+    /// Whether it says what is to stay as it is.
+    pub kept: bool,
     /// What each run of words was taken for in the likeliest reading.
     pub pieces: Vec<Taken>,
     /// The likeliest readings, best first.
@@ -75,7 +77,7 @@ pub fn explain(text: &str, known: &Known) -> Explanation {
     let vocabulary = Vocabulary::new(known);
     let mut tokens = token::tokens(text, lexicon);
     tokens.truncate(super::MOST_TOKENS);
-    vocabulary.correct(&mut tokens, lexicon);
+    vocabulary.prepare(&mut tokens, lexicon);
     let sentence = Sentence::new(tokens, lexicon, &vocabulary);
     let matcher = Matcher::tracing(&sentence);
     let pieces = Cut::new(&sentence, &matcher).pieces().unwrap_or_default();
@@ -142,16 +144,18 @@ fn class_name(class: &str) -> &str {
 }
 
 fn part(sentence: &Sentence<'_>, matcher: &Matcher<'_, '_>, piece: Piece) -> Part {
-    let completed = piece.verb.map(|_| piece.completed(sentence));
+    let asks = matches!(piece.sense, Sense::Asks { .. });
+    let completed = matches!(piece.sense, Sense::Asks { verb: Some(_), .. }).then(|| piece.completed(sentence));
     let read = completed.as_ref().unwrap_or(sentence);
     let readings = match &completed {
-        _ if piece.comment => Vec::new(),
+        _ if !asks => Vec::new(),
         Some(completed) => Matcher::tracing(completed).readings().to_vec(),
         None => matcher.readings_of(piece.from, piece.to).to_vec(),
     };
     Part {
         text: sentence.text(piece.from, piece.to),
-        comment: piece.comment,
+        comment: !asks,
+        kept: piece.sense == Sense::Keeps,
         pieces: readings.first().map_or_else(Vec::new, |best| pieces(read, best)),
         readings: ways(sentence, &readings),
     }
@@ -322,7 +326,11 @@ impl fmt::Display for Explanation {
             return rows(f, &self.words.iter().map(row).collect::<Vec<_>>());
         }
         for part in &self.parts {
-            let kind = if part.comment { "said beside, nothing is done for it" } else { "a request" };
+            let kind = match part {
+                Part { kept: true, .. } => "what is to stay as it is",
+                Part { comment: true, .. } => "said beside, nothing is done for it",
+                _ => "a request",
+            };
             writeln!(f, "\"{}\": {kind}", part.text)?;
             rows(f, &part.pieces.iter().map(|taken| (taken.text.clone(), taken.what.clone())).collect::<Vec<_>>())?;
             if let Some((best, others)) = part.readings.split_first() {

@@ -359,11 +359,7 @@ impl<'s, 'l> Matcher<'s, 'l> {
                 let found = self.slot(slot.kind, at);
                 found
                     .iter()
-                    .map(|hit| Hit {
-                        end: hit.end,
-                        value: vec![(slot.name, hit.value.clone())],
-                        cost: hit.cost,
-                    })
+                    .map(|hit| Hit { end: hit.end, value: vec![(slot.name, hit.value.clone())], cost: hit.cost })
                     .collect()
             }
             Node::Opt(inner) => {

@@ -5,10 +5,12 @@
 mod class;
 mod clause;
 mod comment;
+mod cut;
 mod explain;
 mod fit;
 mod guard;
 mod intent;
+mod keeping;
 mod lexicon;
 mod naming;
 mod noun;
@@ -46,12 +48,12 @@ impl Planner for Grammar {
 
     fn plan_about(&self, text: &str, known: &Known, about: &[Target]) -> Proposal {
         let lexicon = Lexicon::get();
+        let vocabulary = Vocabulary::new(known);
         let mut tokens = token::tokens(text, lexicon);
         if text.len() > LONGEST || tokens.len() > MOST_TOKENS {
             return clarify("That is too long for one request. What is to be done first?", Vec::new());
         }
-        let vocabulary = Vocabulary::new(known);
-        vocabulary.correct(&mut tokens, lexicon);
+        vocabulary.prepare(&mut tokens, lexicon);
         let sentence = Sentence::new(tokens, lexicon, &vocabulary);
         if let Some(reason) = guard::refusal(&sentence) {
             return Proposal::Refuse { reason };
@@ -124,7 +126,7 @@ mod testing {
     pub fn read<T>(text: &str, use_it: impl FnOnce(&Sentence<'_>) -> T) -> T {
         let vocabulary = Vocabulary::new(homelab());
         let mut tokens = token::tokens(text, Lexicon::get());
-        vocabulary.correct(&mut tokens, Lexicon::get());
+        vocabulary.prepare(&mut tokens, Lexicon::get());
         use_it(&Sentence::new(tokens, Lexicon::get(), &vocabulary))
     }
 }

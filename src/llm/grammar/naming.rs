@@ -4,7 +4,7 @@ use super::{
     noun::{Class, Determiner, Filter, Hit, Noun, Property},
     sentence::Sentence,
     token::Kind,
-    vocabulary::{Named, name_parts},
+    vocabulary::{Named, name_parts, name_words},
 };
 use crate::model::{Target, target::Vmid};
 
@@ -132,7 +132,7 @@ impl Sentence<'_> {
         // `the load balancer lb-1`: the name itself says so too.
         for (end, words) in self.alike(at) {
             let says = |named: &Named| {
-                let parts = name_parts(self.name(*named));
+                let parts = name_words(self.name(*named));
                 words.iter().any(|word| parts.contains(word))
             };
             let names = self.names(end).into_iter().filter(|(.., named, cost)| *cost == 0 && named.iter().all(says));

@@ -56,6 +56,9 @@ impl Sentence<'_> {
 
     /// What a word can ask of a member of a class, the likeliest meaning first; at most one meaning for each end.
     pub(super) fn property(&self, at: usize) -> Vec<(usize, Property, u32)> {
+        if let Some(version) = self.version(at) {
+            return vec![(at + 1, Property::SystemVersion(version), 0)];
+        }
         let Some(token) = self.token(at).filter(|token| matches!(token.kind, Kind::Word | Kind::Quoted)) else {
             return Vec::new();
         };
@@ -72,9 +75,6 @@ impl Sentence<'_> {
                     out.push((phrase.end, Property::Tag(tags), cost));
                 }
             }
-        }
-        if let Some(version) = self.version(at) {
-            out.push((at + 1, Property::SystemVersion(version), 0));
         }
         if let Some(rest) = token.lower.strip_prefix("non-") {
             let tags = self.vocabulary.tags_for(rest, self.lexicon);
@@ -258,7 +258,9 @@ impl Sentence<'_> {
             let (end, filters) = self.tag_list(self.tag_word(at + 1).unwrap_or(at + 1))?;
             return Some((end, vec![negation(filters)]));
         }
-        if self.is_any(at, &["in", "of", "from"]) {
+        let belongs = self.is_any(at, &["belong", "belongs", "belonging"]) && self.is(at + 1, "to");
+        let at = at + usize::from(belongs);
+        if belongs || self.is_any(at, &["in", "of", "from"]) {
             if let Some((end, pool)) = self.pool(at + 1) {
                 return Some((end, vec![Filter::is(Property::Pool(pool))]));
             }

@@ -4,7 +4,7 @@
 use super::{
     class::{Problem, Scope, Taken, ask},
     intent::Reading,
-    noun::{Expr, Noun},
+    noun::{Expr, Filter, Noun, Property},
     service::ServiceWord,
     values::Value,
     vocabulary::name_parts,
@@ -32,6 +32,8 @@ pub(super) struct Parts<'r> {
     pub(super) services: &'r [ServiceWord],
     pub(super) from: Option<String>,
     pub(super) everywhere: bool,
+    /// Whether a service can't be meant.
+    machine: bool,
 }
 
 /// Resolves one reading.
@@ -71,6 +73,9 @@ pub fn resolve(reading: &Reading<'_>, scope: &Scope<'_>) -> Result<Resolved, Pro
         }
     }
     let mut taken = scope.resolve(&expr)?;
+    if expr.either && !parts.only_reads() && taken.targets.len() > 1 {
+        return Err(ask("Which of them?", taken.targets));
+    }
     parts.suit(&mut taken, scope)?;
     if !parts.services.is_empty() {
         return parts.services_on(&taken, scope);
@@ -88,11 +93,14 @@ impl<'r> Parts<'r> {
             services: &[],
             from: None,
             everywhere: false,
+            machine: reading.rule.machine,
         };
         let mut except: Option<&Expr> = None;
+        let mut place: Option<&Expr> = None;
         for (name, value) in &reading.slots {
             match (*name, value) {
                 ("except", Value::Targets(expr)) => except = Some(expr),
+                ("place", Value::Targets(expr)) => place = Some(expr),
                 ("all", _) => parts.everywhere = true,
                 (_, Value::Targets(expr)) => parts.targets = Some(expr.clone()),
                 (_, Value::Services(services)) => parts.services = services,
@@ -120,6 +128,13 @@ impl<'r> Parts<'r> {
             .filter(|_| parts.op.starts_with("config.") && parts.op != "config.backups")
         {
             parts.args.entry("path").or_insert_with(|| Json::from(path));
+        }
+        if let Some(place) = place {
+            let nodes = place.include.iter().filter_map(|noun| scope.node_named(noun));
+            let there = Filter::is(Property::AnyOf(nodes.map(|node| Filter::is(Property::Node(node))).collect()));
+            for noun in parts.targets.iter_mut().flat_map(|targets| &mut targets.include) {
+                noun.narrow(&there);
+            }
         }
         if let Some(except) = except {
             let Some(targets) = &mut parts.targets else {
@@ -193,6 +208,7 @@ impl<'r> Parts<'r> {
                 Ok(())
             }
             (None, "package") if step.op.args().is_empty() => Ok(()),
+            (None, _) if self.machine => Ok(()),
             (None, "package" | "config" | "exec" | "logs") => {
                 Err(ask("What does \"it\" stand for, the guest or a service in it? Name it.", scope.before.to_vec()))
             }
@@ -342,7 +358,7 @@ fn adopt_template(parts: &mut Parts<'_>, scope: &Scope<'_>) -> Result<(), Proble
     }
     let vmid = target.vmid().unwrap_or_default();
     let noun = Noun::Vmid { vmid, class: None, filters: Vec::new() };
-    parts.targets = Some(Expr { include: vec![noun], exclude: Vec::new() });
+    parts.targets = Some(Expr { include: vec![noun], ..Expr::default() });
     "guest.clone".clone_into(&mut parts.op);
     parts.args.remove("template");
     parts.args.remove("kind");

@@ -188,7 +188,7 @@ impl ServiceWord {
     }
 
     /// Whether a service's name is one that it goes by.
-    fn may_be(&self, service: &str) -> bool {
+    pub fn may_be(&self, service: &str) -> bool {
         service.eq_ignore_ascii_case(self.plain()) || self.units.iter().any(|unit| unit_matches(unit, service))
     }
 

@@ -59,6 +59,9 @@ const NUMBERS: &[(&str, u64)] = &[
     ("thousand", 1000),
 ];
 
+/// What a word costs that is rather a misspelt one of the language than the name of something new.
+const MISSPELT: u32 = 14;
+
 /// Lengths of time that are said without a number, the longer phrase first.
 const SPANS: &[(&[&str], &str)] = &[
     (&["three", "quarters", "of", "an", "hour"], "45m"),
@@ -128,6 +131,7 @@ impl Sentence<'_> {
                 .token(at)
                 .filter(|token| token.is_wordlike() && token.lower.rsplit('.').next() == Some("iso"))
                 .map(|token| (at + 1, Json::from(token.text.clone()), 0))),
+            "bootword" => one(self.boot_word(at)),
             "quotedpattern" => self.of_kind(at, Kind::Quoted, |_| 0),
             "packages" | "surepackages" | "knownpackages" | "tags" => self.list_slot(kind, at),
             "pattern" => self.free(at, 3, 15, 10),
@@ -153,7 +157,7 @@ impl Sentence<'_> {
             at
         };
         if kind == "its" {
-            let expr = Expr { include: vec![Noun::Pronoun], exclude: Vec::new() };
+            let expr = Expr { include: vec![Noun::Pronoun], ..Expr::default() };
             let its = self.is_any(at, &["its", "their"]);
             return its.then(|| Hit { end: at + 1, value: Value::Targets(expr), cost: 0 }).into_iter().collect();
         }
@@ -215,7 +219,7 @@ impl Sentence<'_> {
             all: true,
             count: None,
         };
-        Value::Targets(Expr { include: vec![noun], exclude: expr.exclude })
+        Value::Targets(Expr { include: vec![noun], ..expr })
     }
 
     /// `that is still on 0.9.4` after "agents": whoever has one of that version.
@@ -231,7 +235,7 @@ impl Sentence<'_> {
                 all: true,
                 count: None,
             };
-            Hit { end, value: Value::Targets(Expr { include: vec![noun], exclude: Vec::new() }), cost: 0 }
+            Hit { end, value: Value::Targets(Expr { include: vec![noun], ..Expr::default() }), cost: 0 }
         });
         found.into_iter().collect()
     }
@@ -414,6 +418,17 @@ impl Sentence<'_> {
         if known { one(Some((at + 1, Json::from(token.text.clone()), 1))) } else { self.free(at, 1, FAR, 5) }
     }
 
+    /// `no autostart`, `onboot on`: whether a guest is to start with its node.
+    fn boot_word(&self, at: usize) -> Option<(usize, Json, u32)> {
+        let no = self.is_any(at, &["no", "without"]);
+        let word = at + usize::from(no);
+        let known = self.is_any(word, &["autostart", "auto-start", "onboot", "autoboot"]);
+        let off = self.is_any(word + 1, &["off", "disabled", "no", "false"]);
+        let on = self.is_any(word + 1, &["on", "enabled", "yes", "true"]);
+        let end = word + 1 + usize::from(off || on);
+        (known && !(no && (off || on))).then(|| (end, Json::from(!(no || off)), 0))
+    }
+
     /// Syslog's word for a priority.
     fn priority(&self, at: usize) -> Option<&'static str> {
         let word = match self.token(at)?.lower.as_str() {
@@ -451,11 +466,10 @@ impl Sentence<'_> {
     }
 
     fn kind_slot(&self, at: usize) -> Hits {
-        let found =
-            self.phrases(at).iter().find_map(|phrase| match *self.lexicon.classes.get(&phrase.concept)? {
-                kind @ ("ct" | "vm") => Some((phrase.end, Json::from(kind), u32::from(phrase.corrected) * 10)),
-                _ => None,
-            });
+        let found = self.phrases(at).iter().find_map(|phrase| match *self.lexicon.classes.get(&phrase.concept)? {
+            kind @ ("ct" | "vm") => Some((phrase.end, Json::from(kind), u32::from(phrase.corrected) * 10)),
+            _ => None,
+        });
         one(found)
     }
 
@@ -510,6 +524,10 @@ impl Sentence<'_> {
                     && self.vocabulary.service(word).is_none(),
             ) * FAR
         };
+        // `instal the agnet`
+        let misspelt =
+            token.meant.iter().any(|word| self.lexicon.knows(word) && !self.lexicon.packages.contains(word.as_str()));
+        let cost = if misspelt && kind != "tags" { cost.max(MISSPELT) } else { cost };
         valid.then(|| (token.text.clone(), cost))
     }
 

@@ -77,6 +77,8 @@ pub(super) struct RuleEntry {
     pub cost: u32,
     #[serde(default)]
     pub refuse: Option<Text>,
+    #[serde(default)]
+    pub machine: bool,
     pub say: Vec<Text>,
     #[serde(default)]
     pub with: Vec<Text>,

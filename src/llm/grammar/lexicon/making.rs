@@ -147,6 +147,7 @@ impl Making {
             op: entry.op,
             cost: entry.cost,
             refuse: entry.refuse,
+            machine: entry.machine,
             say: say?,
             with: with?,
             reads: catalogue::spec(entry.op).is_some_and(|spec| spec.risk == Risk::Observe),

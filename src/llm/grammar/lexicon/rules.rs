@@ -1,9 +1,6 @@
 //! How operations are asked for: rules with their phrasings, and which of them a run of words can have any use for.
 
-use super::{
-    super::pattern::Node,
-    file::Text,
-};
+use super::{super::pattern::Node, file::Text};
 use serde_json::{Map, Value};
 
 /// How one operation is asked for.
@@ -17,6 +14,8 @@ pub struct Rule {
     pub cost: u32,
     /// Why what is asked for can't be done, where it can't.
     pub refuse: Option<Text>,
+    /// Whether it can't be meant of a service: `install htop and reboot it`.
+    pub machine: bool,
     /// The phrasings.
     pub say: Vec<Phrasing>,
     /// What may stand around them, by its number among the adjuncts, which rules share.
