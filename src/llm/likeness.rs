@@ -18,8 +18,8 @@ pub struct Likeness {
     pairs: FxHashMap<[u8; 2], Vec<u32>>,
 }
 
-/// Names that differ in their digits alone, with the name in lower case before the name; sorted.
-type Group = Vec<(String, String)>;
+/// Names that differ in their digits alone: those, the name in lower case, the name; sorted.
+type Group = Vec<(String, String, String)>;
 
 impl Likeness {
     /// Over these names.
@@ -37,7 +37,7 @@ impl Likeness {
                 known.insert(letters, number);
                 number
             });
-            new.groups[group].push((lower, name.to_owned()));
+            new.groups[group].push((digits(&lower), lower, name.to_owned()));
         }
         new.groups.iter_mut().for_each(|group| group.sort_unstable());
         new
@@ -47,8 +47,9 @@ impl Likeness {
     pub fn closest(&self, word: &str, count: usize) -> Vec<String> {
         let word = word.to_ascii_lowercase();
         let groups = self.groups_like(&letters(&word));
-        let names = groups.into_iter().flat_map(|group| neighbours(&self.groups[group], &word));
-        let scored = names.map(|(lower, name)| (strsim::jaro_winkler(&word, lower), name));
+        let number = digits(&word);
+        let names = groups.into_iter().flat_map(|group| neighbours(&self.groups[group], &number));
+        let scored = names.map(|(_, lower, name)| (strsim::jaro_winkler(&word, lower), name));
         let mut scored: Vec<(f64, &String)> = scored.filter(|(score, _)| *score > ALIKE).collect();
         scored.sort_by(|left, right| right.0.total_cmp(&left.0).then_with(|| left.1.cmp(right.1)));
         scored.into_iter().take(count).map(|(_, name)| name.clone()).collect()
@@ -69,14 +70,18 @@ impl Likeness {
     }
 }
 
-/// The names of a group around the place where a word would stand.
-fn neighbours<'g>(group: &'g [(String, String)], word: &str) -> impl Iterator<Item = &'g (String, String)> {
-    let at = group.partition_point(|(lower, _)| lower.as_str() < word);
+/// The names of a group around the place where one with these digits would stand.
+fn neighbours<'g>(group: &'g Group, number: &str) -> impl Iterator<Item = &'g (String, String, String)> {
+    let at = group.partition_point(|(digits, ..)| digits.as_str() < number);
     group[at.saturating_sub(MOST_NEIGHBOURS)..(at + MOST_NEIGHBOURS).min(group.len())].iter()
 }
 
 fn letters(text: &str) -> String {
     text.chars().filter(|c| !c.is_ascii_digit()).collect()
+}
+
+fn digits(text: &str) -> String {
+    text.chars().filter(char::is_ascii_digit).collect()
 }
 
 /// The pairs of neighbouring letters, each once.

@@ -81,7 +81,7 @@ pub fn is_comment(sentence: &Sentence<'_>, span: Range<usize>) -> bool {
     let conditional = (skipped..words.len()).any(|at| one_of(&words[at], &background.conditions) && !harmless(at));
     let data = words.iter().any(|token| matches!(token.kind, Kind::Quoted | Kind::Patch | Kind::Question));
     let denial = ["do", "not", "never", "no"].iter().any(|word| words[first].is(word));
-    if conditional || data || denial && !subject(0) {
+    if conditional || data || denial && !subject(0) && !reason {
         return false;
     }
     let verb = |token: &Token| {
@@ -92,7 +92,7 @@ pub fn is_comment(sentence: &Sentence<'_>, span: Range<usize>) -> bool {
     let states = words.iter().skip(1).any(verb) || subject(first) || subject(0) || reason || skipped > 0;
     let acts = sentence.begins_action(span.start + first);
     let finite_next = words[first + 1..].iter().take(3).any(|token| one_of(token, &background.verbs));
-    let asks = sentence.begins_question(span.start + first) && !subject(0);
+    let asks = sentence.begins_question(span.start + first) && !subject(0) && !subject(skipped);
     states && !asks && (!acts || finite_next || subject(0) || subject(skipped) || skipped > 0 && words[0].is("before"))
 }
 
@@ -108,6 +108,21 @@ fn tells_a_state(sentence: &Sentence<'_>, span: &Range<usize>) -> bool {
     let state =
         |at: usize| sentence.phrases(at).iter().any(|phrase| sentence.lexicon.states.contains_key(&phrase.concept));
     let first = span.clone().find(|at| sentence.filler(*at).is_none()).unwrap_or(span.end);
+    // `nginx down @ web-1`
+    let named = sentence.services(first, false).into_iter().filter(|hit| hit.cost < 5).map(|hit| hit.end);
+    let placed = |end: usize| {
+        end == span.end
+            || sentence.concept(end, sentence.lexicon.id("at")).any(|phrase| is_topic(sentence, phrase.end..span.end))
+    };
+    let down = |at: usize| {
+        let phrases = sentence.phrases(at).iter();
+        let states = phrases
+            .filter(|phrase| sentence.lexicon.states.get(&phrase.concept).is_some_and(|state| *state == "stopped"));
+        states.map(|phrase| phrase.end).max()
+    };
+    if named.filter_map(down).any(placed) {
+        return true;
+    }
     first < span.end
         && sentence.is_foreign(first)
         && span.len() <= 6
@@ -370,8 +385,12 @@ pub fn spoken_of(sentence: &Sentence<'_>, span: Range<usize>) -> Spoken {
             spoken.service = spoken.service.or_else(|| words.first().cloned());
         }
         let hits = sentence.targets(at).into_iter().filter(|hit| hit.end <= span.end && hit.cost < 10);
+        // `customers can not upload anything`, where a guest is called upload.
+        let verb = at > span.start
+            && sentence.token(at).is_some_and(|token| token.text.bytes().all(|byte| byte.is_ascii_lowercase()))
+            && sentence.is_any(at - 1, &["not", "can", "could", "to", "will", "would", "cannot"]);
         let best = hits
-            .filter(|hit| hit.value.include.iter().all(is_concrete))
+            .filter(|hit| hit.value.include.iter().all(is_concrete) && !(verb && hit.end == at + 1))
             .max_by_key(|hit| (hit.end, u32::MAX - hit.cost));
         match best {
             Some(hit) => {

@@ -21,6 +21,8 @@ const STATEMENT: u32 = 40;
 const TOPIC: u32 = 10;
 /// What it costs to take over the verb of an earlier clause.
 const ELIDED: u32 = 6;
+/// The most words that are left out besides a verb.
+const MOST_LEFT_OUT: usize = 1;
 /// The most places where a clause may begin that are tried.
 const MOST_BREAKS: usize = 24;
 /// What it costs to take some words for what is to stay as it is.
@@ -141,11 +143,14 @@ impl<'m, 's, 'l> Cut<'m, 's, 'l> {
                 at = end;
             }
             let end = self.sentence.action_end(at).filter(|end| *end < from)?;
-            let piece = Piece { from, to, sense: Sense::Asks { verb: Some((at, end)), ahead: false } };
-            let completed = piece.completed(self.sentence);
-            let readings = self.matcher.of_part(&completed).readings();
-            let reading = readings.first().filter(|reading| reading.cost < PLAIN)?;
-            Some(((at, end), reading.cost))
+            // `set cores of a to 4 and of b to 8` leaves out `cores` too.
+            (end..=end + MOST_LEFT_OUT).take_while(|end| *end < from).find_map(|end| {
+                let piece = Piece { from, to, sense: Sense::Asks { verb: Some((at, end)), ahead: false } };
+                let completed = piece.completed(self.sentence);
+                let readings = self.matcher.of_part(&completed).readings();
+                let reading = readings.first().filter(|reading| reading.cost < PLAIN)?;
+                Some(((at, end), reading.cost))
+            })
         })
     }
 
@@ -189,10 +194,12 @@ impl<'m, 's, 'l> Cut<'m, 's, 'l> {
         let mut out = Vec::new();
         let said = self.comment_cost(from, to);
         out.extend(said.map(|cost| (piece(Sense::Says), cost)));
-        if said.is_none() && to < end && is_topic(self.sentence, from..to) {
+        let topic = said.is_none() && to < end && is_topic(self.sentence, from..to);
+        if topic {
             out.push((piece(Sense::Names), TOPIC));
         }
-        let doubt = if said.is_some() { STATEMENT } else { 0 };
+        // `all web containers, please reboot them` asks for no list.
+        let doubt = if said.is_some() { STATEMENT } else { 0 } + if topic { TOPIC } else { 0 };
         let asked = self.cost(from, to).map(|cost| (piece(PLAINLY), cost + doubt));
         let ahead = if first > 0 && asked.is_none() { self.ahead(from, to) } else { None };
         let elided = || {

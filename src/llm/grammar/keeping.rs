@@ -23,6 +23,8 @@ pub enum Kept<'l> {
     Services(Vec<ServiceWord>),
     /// What must not be done besides: `stop it, but do not disable it`.
     Doing(Readings<'l>),
+    /// Everything: `…, do not install anything yet`.
+    Everything,
 }
 
 /// Words behind what is left alone.
@@ -96,6 +98,10 @@ pub fn kept<'l>(sentence: &Sentence<'_>, matcher: &Matcher<'_, 'l>, span: Range<
         if sentence.is_any(verb, TOUCH) {
             return thing(sentence, verb + 1, |end| all_of(sentence, end..span.end, &["please", "at", "all", "yet"]));
         }
+        let anything = sentence.is_any(verb + 1, &["anything", "something"]) && sentence.begins_action(verb);
+        if anything && all_of(sentence, verb + 2..span.end, &["yet", "now", "there", "else", "please", "for"]) {
+            return Some(Kept::Everything);
+        }
         let readings = matcher.readings_of(verb, span.end);
         return (!readings.is_empty() && sentence.begins_action(verb)).then_some(Kept::Doing(readings));
     }
@@ -156,6 +162,10 @@ pub fn leave(
             }
             Ok(steps)
         }
+        Kept::Everything => match steps.iter().find(|step| changes(step)) {
+            Some(step) => Err(ask("Something is to be done, and nothing. What is meant?", step.targets.clone())),
+            None => Ok(steps),
+        },
         Kept::Doing(_) => {
             let both =
                 |one: &Proposed, other: &Proposed| one.targets.iter().any(|target| other.targets.contains(target));
@@ -231,4 +241,52 @@ fn goes_without(step: &Proposed, not: &Proposed) -> bool {
         || does == "config.set" && !step.op.args().contains_key("service") && POWER.contains(&spared)
         || does == "guest.configure" && POWER[..5].contains(&spared)
         || POWER[..5].contains(&does) && MORE.contains(&spared)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::llm::{Planner, Proposal, grammar::Grammar, grammar::testing::homelab};
+
+    fn outcome(text: &str) -> String {
+        match Grammar.plan(text, homelab()) {
+            Proposal::Plan { steps, .. } => {
+                let one = |step: &super::Proposed| {
+                    let targets: Vec<String> = step.targets.iter().map(ToString::to_string).collect();
+                    format!("{} {}", step.op.name(), targets.join(" "))
+                };
+                steps.iter().map(one).collect::<Vec<_>>().join("; ")
+            }
+            Proposal::Clarify { .. } => "ask".to_owned(),
+            Proposal::Refuse { .. } => "refuse".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_left_out_where_a_class_took_it() {
+        for (text, expected) in [
+            ("reboot web-staging but leave blog alone", "guest.reboot ct/119"),
+            ("restart nginx on all web containers, leave web-server alone", "service.restart ct/119"),
+            ("restart nginx on web-server, postgresql stays untouched", "service.restart ct/118"),
+            ("stop nginx on web-server but do not disable it", "service.stop ct/118"),
+            ("which updates are there for blog? do not install anything yet", "package.updates ct/120"),
+            ("reboot blog, but take a snapshot of it first", "guest.snapshot ct/120; guest.reboot ct/120"),
+        ] {
+            assert_eq!(outcome(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_contradicts_is_asked_about() {
+        for text in [
+            "reboot blog but leave blog alone",
+            "restart nginx on web-server but do not stop it",
+            "reboot web-server but leave nginx alone",
+            "reboot pve1 but leave web-server alone",
+            "install htop on blog, do not install anything yet",
+            "leave blog alone",
+            "migrate blog to pve3 but do not restart it",
+        ] {
+            assert_eq!(outcome(text), "ask", "{text}");
+        }
+    }
 }

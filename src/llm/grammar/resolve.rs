@@ -101,11 +101,22 @@ impl<'r> Parts<'r> {
             match (*name, value) {
                 ("except", Value::Targets(expr)) => except = Some(expr),
                 ("place", Value::Targets(expr)) => place = Some(expr),
+                // `web-1 needs the agent, deploy it`
+                ("that", Value::Targets(expr)) => {
+                    let agent = scope.spoken.is_some_and(|spoken| spoken.agent)
+                        || scope.step.is_some_and(|step| step.op.name() == "agent.deploy");
+                    if !agent {
+                        return Err(ask("What is to be deployed, and where?", scope.before.to_vec()));
+                    }
+                    parts.targets = Some(expr.clone());
+                }
                 ("all", _) => parts.everywhere = true,
                 (_, Value::Targets(expr)) => parts.targets = Some(expr.clone()),
                 (_, Value::Services(services)) => parts.services = services,
                 ("old", Value::Arg(Json::String(text))) => parts.from = Some(text.clone()),
                 ("old", _) => {}
+                // The list tells when each was made.
+                ("since", _) if parts.op == "guest.backups" => {}
                 ("storage", Value::Arg(_)) if parts.op == "storage.list" => {}
                 ("packages", Value::Arg(Json::Null)) => parts.those_packages(scope)?,
                 (_, Value::Arg(json)) => {
@@ -198,9 +209,17 @@ impl<'r> Parts<'r> {
     /// `stop nginx and start it again`: what can be said of a guest and of a service alike is said of what was last
     /// spoken of.
     fn pronoun(&mut self, scope: &Scope<'_>) -> Result<(), Problem> {
-        let Some(of_service) = self.of_service() else { return Ok(()) };
         let Some(step) = scope.step else { return Ok(()) };
         let group = step.op.name().split('.').next().unwrap_or_default();
+        // `restart cups and show its log`
+        if let Some(service) = step.op.service().filter(|_| self.op.starts_with("logs.")) {
+            self.args.entry("service").or_insert_with(|| Json::from(service));
+        }
+        // `update the agent and check whether it answers`
+        if group == "agent" && self.op == "guest.status" {
+            "agent.check".clone_into(&mut self.op);
+        }
+        let Some(of_service) = self.of_service() else { return Ok(()) };
         match (step.op.service(), group) {
             (Some(service), _) => {
                 of_service.clone_into(&mut self.op);

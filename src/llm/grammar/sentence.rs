@@ -62,6 +62,9 @@ impl<'a> Sentence<'a> {
     /// Where the longest filler that begins at a token ends.
     pub fn filler(&self, at: usize) -> Option<usize> {
         let words = self.concept(at, FILLER).filter(|phrase| !phrase.corrected).map(|phrase| phrase.end).max();
+        // `the last like 20 lines`
+        let like = self.is(at, "like") && self.token(at + 1).is_some_and(|token| token.kind == Kind::Number);
+        let words = words.or(like.then_some(at + 1));
         let passes =
             |token: &&Token| matches!(token.kind, Kind::Comma | Kind::Stop | Kind::Question) || self.is_adverb(token);
         words.or_else(|| self.tokens.get(at).filter(passes).map(|_| at + 1))

@@ -27,6 +27,9 @@ pub enum Kind {
     Possessive,
 }
 
+/// The text of a token that is an arrow; its word is `to`.
+pub const ARROW: &str = "->";
+
 /// One token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
@@ -187,7 +190,8 @@ fn push_word(word: &str, at: usize, lexicon: &Lexicon, out: &mut Vec<Token>) {
     } else if plain == "&" || plain == "+" {
         push(out, Kind::Word, "and", span);
     } else if matches!(plain.as_str(), "->" | "=>" | "→" | "-->") {
-        push(out, Kind::Word, "to", span);
+        // It says so in its text, since before a verb it is none: `nginx hangs -> restart it`.
+        out.push(Token { kind: Kind::Word, text: ARROW.to_owned(), lower: "to".to_owned(), meant: Vec::new(), span });
     } else if matches!(plain.as_str(), "-" | "--") {
         push(out, Kind::Comma, "-", span);
     } else if let Some((one, other)) = plain.split_once('/').filter(|pair| both_known(*pair, lexicon)) {
@@ -246,7 +250,7 @@ mod tests {
 
     #[test]
     fn arrows_and_slashes_are_read_as_what_they_stand_for() {
-        assert_eq!(words("blog -> pve2"), "blog|to|pve2");
+        assert_eq!(words("blog -> pve2"), "blog|->|pve2");
         assert_eq!(words("cpu/ram of ct/118"), "cpu|and|ram|of|ct/118");
     }
 

@@ -61,6 +61,8 @@ const NUMBERS: &[(&str, u64)] = &[
 
 /// What a word costs that is rather a misspelt one of the language than the name of something new.
 const MISSPELT: u32 = 14;
+/// What it costs to look for a word that is there to ask for something.
+const GRAMMATICAL: u32 = 30;
 
 /// Lengths of time that are said without a number, the longer phrase first.
 const SPANS: &[(&[&str], &str)] = &[
@@ -95,7 +97,7 @@ impl Sentence<'_> {
         }
         match kind {
             "targets" | "owner" | "its" | "bare" | "single" | "unplaced" | "nodes" | "thatnode" | "class"
-            | "anyclass" | "nodeclass" | "allnodes" | "where" | "agentclass" => self.target_slot(kind, at),
+            | "anyclass" | "nodeclass" | "allnodes" | "where" | "agentclass" | "it" => self.target_slot(kind, at),
             "service" => self.services(at, false),
             "sureservice" => self.services(at, true),
             "number" => one(self.number(at).map(|(end, number)| (end, Json::from(number), 0))),
@@ -134,7 +136,7 @@ impl Sentence<'_> {
             "bootword" => one(self.boot_word(at)),
             "quotedpattern" => self.of_kind(at, Kind::Quoted, |_| 0),
             "packages" | "surepackages" | "knownpackages" | "tags" => self.list_slot(kind, at),
-            "pattern" => self.free(at, 3, 15, 10),
+            "pattern" => self.pattern(at),
             "rule" => self.rule_slot(at),
             "key" => self.free(at, 2, 10, 15),
             "value" => self.value_slot(at),
@@ -156,6 +158,11 @@ impl Sentence<'_> {
         } else {
             at
         };
+        if kind == "it" {
+            let expr = Expr { include: vec![Noun::Pronoun], ..Expr::default() };
+            let it = self.is_any(at, &["it", "them", "that"]);
+            return it.then(|| Hit { end: at + 1, value: Value::Targets(expr), cost: 0 }).into_iter().collect();
+        }
         if kind == "its" {
             let expr = Expr { include: vec![Noun::Pronoun], ..Expr::default() };
             let its = self.is_any(at, &["its", "their"]);
@@ -510,7 +517,10 @@ impl Sentence<'_> {
         if kind == "knownpackages" {
             return (valid && self.lexicon.packages.contains(word)).then(|| (token.text.clone(), 0));
         }
-        let known = self.lexicon.knows(word) && self.vocabulary.service(word).is_none() && !self.is_package(word);
+        let known = self.lexicon.knows(word)
+            && !self.lexicon.packages.contains(word)
+            && self.vocabulary.service(word).is_none()
+            && !self.is_package(word);
         let cost = if kind == "tags" || kind == "surepackages" && !matches!(word, "on" | "in" | "to" | "from" | "and") {
             0
         } else if known || self.vocabulary.snapshot(word).is_some() {
@@ -537,6 +547,20 @@ impl Sentence<'_> {
             .beginning(word)
             .iter()
             .any(|(concept, rest)| rest.is_empty() && self.lexicon.services.contains_key(concept))
+    }
+
+    /// What to look for in a log; a misspelt word of the language is rather that.
+    fn pattern(&self, at: usize) -> Hits {
+        let misspelt = self.token(at).is_some_and(|token| token.meant.iter().any(|word| self.lexicon.knows(word)));
+        // `let me have the last fifty lines`: what belongs to the request is not looked for.
+        let lines = ["last", "show", "list", "make", "filler", "between", "during", "asking"];
+        let asks = |concept: usize| lines.iter().any(|line| self.lexicon.id(line) == concept);
+        let quoted = self.token(at).is_some_and(|token| token.kind == Kind::Quoted);
+        let grammatical = !quoted && self.phrases(at).iter().any(|phrase| !phrase.corrected && asks(phrase.concept));
+        let more = if misspelt { MISSPELT } else { 0 } + if grammatical { GRAMMATICAL } else { 0 };
+        let mut hits = self.free(at, 3, 15, 10);
+        hits.iter_mut().for_each(|hit| hit.cost += more);
+        hits
     }
 
     fn rule_slot(&self, at: usize) -> Hits {

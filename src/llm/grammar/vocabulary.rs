@@ -3,7 +3,7 @@
 
 use super::{
     lexicon::Lexicon,
-    token::{Kind, Token},
+    token::{ARROW, Kind, Token},
 };
 use crate::{
     llm::{known::Known, spelling::SHORTEST},
@@ -53,6 +53,12 @@ impl<'a> Vocabulary<'a> {
     /// Takes a ticket's label off, and finds out what misspelt words may have meant.
     pub fn prepare(&self, tokens: &mut Vec<Token>, lexicon: &Lexicon) {
         tokens.drain(..self.label(tokens, lexicon));
+        for at in 1..tokens.len() {
+            let mut meanings = lexicon.beginning(&tokens[at].lower).iter();
+            if tokens[at - 1].text == ARROW && meanings.any(|(concept, _)| lexicon.actions.contains(concept)) {
+                tokens[at - 1].kind = Kind::Comma;
+            }
+        }
         self.correct(tokens, lexicon);
     }
 
