@@ -51,6 +51,12 @@ impl SigningKey {
         Ok(Self(pair))
     }
 
+    /// The key whose PKCS#8 bytes are written as base64url without padding; `None` where it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let pkcs8 = BASE64.decode(text.trim()).ok()?;
+        Ed25519KeyPair::from_pkcs8(&pkcs8).ok().map(Self)
+    }
+
     /// Signs bytes; base64url without padding.
     pub fn sign(&self, bytes: &[u8]) -> String {
         BASE64.encode(self.0.sign(bytes))

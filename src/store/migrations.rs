@@ -62,6 +62,10 @@ CREATE TABLE incarnations (
     target TEXT PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, facts TEXT NOT NULL, since INTEGER NOT NULL
 ) STRICT;
 ",
+    "
+ALTER TABLE operators ADD COLUMN expires INTEGER;
+ALTER TABLE operators ADD COLUMN last_used INTEGER;
+",
 ];
 
 /// Whether this version knows the database's schema.
