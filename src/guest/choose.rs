@@ -12,7 +12,7 @@ use std::path::Path;
 /// a connection keeps its key below `private`. A machine that does not run, or is a template, has its way all the same: what
 /// stands against a deployment is told by that.
 pub fn into_machine(
-    qm: Qm,
+    qm: &Qm,
     logins: impl FnOnce() -> Vec<Login>,
     private: &Path,
 ) -> Result<Box<dyn Transport>, TransportError> {
@@ -27,7 +27,7 @@ pub fn into_machine(
         Ok(()) => Ok(Box::new(qga)),
         Err(error) => match logins() {
             logins if logins.is_empty() => Err(error),
-            logins => Ok(Box::new(connect_first(logins, &qm, private)?)),
+            logins => Ok(Box::new(connect_first(logins, qm, private)?)),
         },
     }
 }

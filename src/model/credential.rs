@@ -46,6 +46,10 @@ impl CredentialKind {
     }
 }
 
+/// What is said of a key that can't be used by a program.
+const LOCKED: &str =
+    "the key has a passphrase, which nobody is there to type; `ssh-keygen -p -N ''` takes it off a copy";
+
 fn check_key(text: &str) -> Result<(), &'static str> {
     let text = text.trim();
     let armour = |line: &&str| line.starts_with("-----");
@@ -55,17 +59,15 @@ fn check_key(text: &str) -> Result<(), &'static str> {
     {
         return Err("it is no private key as ssh-keygen writes it");
     }
-    const LOCKED: Result<(), &str> =
-        Err("the key has a passphrase, which nobody is there to type; `ssh-keygen -p -N ''` takes it off a copy");
     if text.contains("BEGIN ENCRYPTED") || text.contains("Proc-Type: 4,ENCRYPTED") {
-        return LOCKED;
+        return Err(LOCKED);
     }
     if text.starts_with("-----BEGIN OPENSSH") {
         let inner: String = text.lines().filter(|line| !armour(line)).map(str::trim).collect();
         let inner = BASE64_STANDARD.decode(inner).map_err(|_| "the private key is not whole")?;
         let cipher = inner.strip_prefix(OPENSSH).ok_or("the private key is not whole")?;
         if !cipher.starts_with(b"\0\0\0\x04none") {
-            return LOCKED;
+            return Err(LOCKED);
         }
     }
     Ok(())
@@ -115,19 +117,19 @@ mod tests {
     use super::*;
 
     /// What ssh-keygen has made, and nobody uses.
-    const PLAIN: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQ==\n-----END OPENSSH PRIVATE KEY-----\n";
-    const LOCKED: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAACmFlczI1Ni1jdHIAAAAGYmNyeXB0\n-----END OPENSSH PRIVATE KEY-----\n";
+    const BARE: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQ==\n-----END OPENSSH PRIVATE KEY-----\n";
+    const CLOSED: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAACmFlczI1Ni1jdHIAAAAGYmNyeXB0\n-----END OPENSSH PRIVATE KEY-----\n";
 
     #[test]
     fn what_nobody_could_log_in_with_is_not_kept() {
         let key = |text: &str| CredentialKind::SshKey.check(&Secret::new(text));
-        assert_eq!(key(PLAIN), Ok(()));
+        assert_eq!(key(BARE), Ok(()));
         for (text, why) in [
-            (LOCKED, "passphrase"),
+            (CLOSED, "passphrase"),
             ("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n", "passphrase"),
             ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI lab", "no private key"),
             ("-----BEGIN OPENSSH PRIVATE KEY-----\nAA", "no private key"),
-            (&PLAIN.replace("b3Bl", "xxxx"), "not whole"),
+            (&BARE.replace("b3Bl", "xxxx"), "not whole"),
             ("", "no private key"),
         ] {
             assert!(key(text).unwrap_err().contains(why), "{text}: {:?}", key(text));

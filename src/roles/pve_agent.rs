@@ -391,7 +391,7 @@ fn onto_node(name: &str, address: Option<&str>) -> Result<Box<dyn Transport>, Tr
 fn into_vm(target: &Target, vmid: Vmid, ways: &[Way]) -> Result<Box<dyn Transport>, Box<Outcome>> {
     let file = Path::new(LOGINS);
     let logins = logins::logins(file, target, ways).map_err(|failure| Box::new(Outcome::rejected(failure.message)))?;
-    into_machine(Qm::new(vmid), || logins, Path::new(PRIVATE)).map_err(|error| {
+    into_machine(&Qm::new(vmid), || logins, Path::new(PRIVATE)).map_err(|error| {
         let outcome = Outcome::rejected(format!("{target} can't be reached into: {}", chain(&error)));
         Box::new(outcome.with_help(error.help(&target.to_string())))
     })
