@@ -2,6 +2,7 @@
 //! which the router is made; what is in no table is not there.
 
 mod agents;
+mod credentials;
 mod guard;
 mod operators;
 pub mod server;
@@ -47,6 +48,7 @@ fn routes() -> Vec<Route> {
     use Class::{Admin, Agent, Joining, Operator, Viewer};
     let get = |path, class, handler: MethodRouter<Context>| (Method::GET, path, class, 0, handler);
     let post = |path, class, handler: MethodRouter<Context>| (Method::POST, path, class, REQUEST_LIMIT, handler);
+    let delete = |path, handler: MethodRouter<Context>| (Method::DELETE, path, Admin, 0, handler);
     let told = |path, limit, handler: MethodRouter<Context>| (Method::POST, path, Agent, limit, handler);
     vec![
         (Method::POST, link::wire::path::JOIN, Joining, link::JOIN_LIMIT, on_post(agents::join)),
@@ -73,9 +75,14 @@ fn routes() -> Vec<Route> {
         post("/api/v1/agents/unlock", Admin, on_post(operators::unlock)),
         post("/api/v1/agents/evict", Admin, on_post(operators::evict)),
         post("/api/v1/join-tokens", Admin, on_post(operators::join_token)),
+        get("/api/v1/credentials", Admin, on_get(credentials::list)),
+        post("/api/v1/credentials", Admin, on_post(credentials::add)),
+        delete("/api/v1/credentials/{name}", on_delete(credentials::remove)),
+        post("/api/v1/credentials/{name}/rotate", Admin, on_post(credentials::rotate)),
+        post("/api/v1/host-keys", Operator, on_post(credentials::trust)),
         get("/api/v1/operators", Admin, on_get(operators::list)),
         post("/api/v1/operators", Admin, on_post(operators::add)),
-        (Method::DELETE, "/api/v1/operators/{name}", Admin, 0, on_delete(operators::remove)),
+        delete("/api/v1/operators/{name}", on_delete(operators::remove)),
     ]
 }
 

@@ -4,8 +4,9 @@
 use super::{
     join::Pointer,
     keys::{PublicKey, SigningKey},
+    sealed::Sealed,
 };
-use crate::model::{Op, Target, digest::Digest};
+use crate::model::{Op, Target, credential::Way, digest::Digest};
 use serde::{Deserialize, Serialize};
 
 /// An order to one agent.
@@ -29,6 +30,9 @@ pub struct Command {
     pub target: Target,
     /// What.
     pub work: Work,
+    /// The ways to log in that it needs, sealed to this agent: a JSON list of `model::credential::Way`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Sealed>,
     /// Since when, in seconds since the epoch by the hub's clock.
     pub issued: i64,
     /// It must not be started later.
@@ -167,7 +171,19 @@ impl Party {
     }
 }
 
+/// What the ways to log in are sealed about: they are good for this one command.
+pub fn about_access(command: &str, agent: &str, target: &Target) -> Vec<u8> {
+    serde_json::to_vec(&("remotectl access", command, agent, target)).expect("names read as JSON")
+}
+
 impl Command {
+    /// The ways to log in that came with it; none where there are none, or where they are not sealed to this key.
+    pub fn ways(&self, key: &SigningKey) -> Vec<Way> {
+        let Some(sealed) = &self.access else { return Vec::new() };
+        let plain = key.open(&about_access(&self.id, &self.agent, &self.target), sealed);
+        plain.and_then(|plain| serde_json::from_slice(&plain).ok()).unwrap_or_default()
+    }
+
     /// Seals it.
     pub fn sign(&self, key: &SigningKey) -> Signed {
         let payload = serde_json::to_string(self).expect("a command is made of strings and numbers");
@@ -230,6 +246,7 @@ mod tests {
             plan: Digest::of(b"plan"),
             target: Target::ct(118),
             work: Work::Perform { op: Op::ServiceRestart { service: "nginx".into() } },
+            access: None,
             issued: 1000,
             expires: 1600,
             timeout: 60,

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     model::{
         Outcome, Risk,
+        credential::Way,
         digest::Digest,
         outcome::{Ending, Report},
         policy,
@@ -170,6 +171,11 @@ impl Link {
     /// Believes the authority that the hub has announced, too.
     pub fn follow(&self, announced: &Announcement) {
         self.pins.add(announced.fingerprint.clone());
+    }
+
+    /// The ways to log in that came with a command to this agent.
+    pub fn ways(&self, command: &Command) -> Vec<Way> {
+        command.ways(&self.key)
     }
 
     /// Becomes known, or makes another key known.

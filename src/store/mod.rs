@@ -4,6 +4,7 @@
 mod agents;
 mod backup;
 mod commands;
+mod credentials;
 mod migrations;
 mod operators;
 mod plans;
@@ -12,6 +13,7 @@ mod sagas;
 pub use agents::{AgentRecord, IncarnationRecord};
 pub use backup::{Left, begin_epoch, copy, epoch_of, pack, unpack};
 pub use commands::{CommandRecord, NewCommand};
+pub use credentials::{CredentialRecord, HostKeyRecord};
 pub use operators::{JoinTokenRecord, OperatorRecord};
 pub use plans::StoredPlan;
 pub use sagas::Sagas;

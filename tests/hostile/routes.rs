@@ -42,6 +42,7 @@ fn body(path: &str) -> String {
         "/api/v1/operators" => json!({"name": "mallory", "role": "admin"}),
         "/api/v1/plans" => json!({"run": {"op": "exec.run", "selector": "host/box", "args": {"command": "/bin/true"}}}),
         _ if path.starts_with("/api/v1/agents/") => json!({"target": "host/box", "typed": "host/box"}),
+        _ if path.starts_with("/api/v1/credentials") || path.ends_with("host-keys") => json!({"name": "x"}),
         _ if path.ends_with("/settle") => json!({"done": true, "reason": "x"}),
         _ => json!({"digest": "0".repeat(64)}),
     }

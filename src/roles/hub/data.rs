@@ -9,6 +9,7 @@ use crate::{
     model::{Failure, digest::Digest},
     store::{Store, StoreError},
     sys::{
+        aead::AeadKey,
         env,
         files::{self, FileError},
         secret::Secret,
@@ -22,8 +23,14 @@ use std::{
 };
 
 /// The files that make a hub this hub, its database aside, each with its mode.
-pub const IDENTITY: [(&str, u32); 5] =
-    [("ca.key", 0o600), ("command.key", 0o600), ("hub.id", 0o644), ("recovery.pub", 0o644), ("ca.pem", 0o644)];
+pub const IDENTITY: [(&str, u32); 6] = [
+    ("ca.key", 0o600),
+    ("command.key", 0o600),
+    ("vault.key", 0o600),
+    ("hub.id", 0o644),
+    ("recovery.pub", 0o644),
+    ("ca.pem", 0o644),
+];
 /// The database.
 pub const DATABASE: &str = "hub.db";
 /// What the hub has to say of itself, signed by the recovery key.
@@ -47,6 +54,8 @@ pub struct Data {
     pub recovery: Option<PublicKey>,
     /// What leads agents of an epoch before to this one.
     pub announcement: Option<Signed>,
+    /// The key that seals credentials.
+    pub vault: AeadKey,
     /// The database.
     pub store: Store,
 }
@@ -92,13 +101,15 @@ impl Data {
         let hub = read("hub.id")?;
         let key = SigningKey::load(&directory.join("command.key"))
             .map_err(|error| Failure::of("reading the hub's key", &error))?;
+        let vault = AeadKey::load_or_make(&directory.join("vault.key"))
+            .map_err(|error| Failure::of("reading the vault's key", &error).help("restore it from a backup"))?;
         let store = Store::open(&directory.join(DATABASE)).map_err(|error| not_opened(&error))?;
         let epoch = store.meta("epoch").map_err(|error| not_opened(&error))?;
         let epoch = epoch.and_then(|text| text.parse().ok()).unwrap_or(1);
         let recovery = PublicKey::try_from(read("recovery.pub")?.trim().to_owned()).ok();
         let announcement = announced(directory)?;
         let directory = directory.to_owned();
-        Ok(Self { directory, hub, epoch, authority, key: Arc::new(key), recovery, announcement, store })
+        Ok(Self { directory, hub, epoch, authority, key: Arc::new(key), recovery, announcement, vault, store })
     }
 
     /// SHA-256 of the CA's certificate.

@@ -122,6 +122,7 @@ fn wake(data: Data, pointer: &Pointer, policy: Policy) -> Result<api::Context, F
             key: data.key,
             announcement: data.announcement,
         },
+        vault: data.vault,
         planner: Box::new(Grammar),
         policy,
         output: data.directory.join("output"),
