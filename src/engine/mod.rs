@@ -15,18 +15,20 @@ pub mod planning;
 pub mod quarantine;
 pub mod roster;
 pub mod seal;
+mod undoing;
 pub mod updates;
 
 pub use built::is_built;
 
 use crate::{
     link::{join::Pointer, keys::SigningKey},
-    llm::{Known, Planner, conversation::Context},
+    llm::{Known, Planner},
     model::{Policy, messages::Event},
     store::{Store, StoreError},
     sys::{clock, random},
 };
 use artifacts::Artifacts;
+use asking::Talk;
 use delivery::Delivery;
 use overview::Overview;
 use quarantine::Incarnations;
@@ -82,7 +84,7 @@ pub struct Engine {
     pub artifacts: Artifacts,
     planner: Box<dyn Planner>,
     /// What was last said in each conversation.
-    talks: Mutex<HashMap<String, Context>>,
+    talks: Mutex<HashMap<String, Talk>>,
     /// Held while who an agent is, or whether it is listened to, changes.
     membership: tokio::sync::Mutex<()>,
     /// Rises with each of those changes.
