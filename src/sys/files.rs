@@ -7,6 +7,7 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 /// Something that went wrong with a file: what was being done to which.
@@ -113,6 +114,12 @@ pub fn put_in_place(file: &File, from: &Path, to: &Path, mode: u32) -> Result<()
 pub fn sync_directory_of(path: &Path) -> Result<(), FileError> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed("writing", directory))
+}
+
+/// Gives a file another time of modification.
+pub fn set_modified(path: &Path, time: SystemTime) -> Result<(), FileError> {
+    let file = OpenOptions::new().write(true).open(path);
+    file.and_then(|file| file.set_modified(time)).map_err(failed("writing", path))
 }
 
 /// An error of a file that was opened here, with its name.

@@ -314,14 +314,20 @@ impl Agent {
         Self::join_with(&hub.join_string(role.as_str()), role, target).unwrap()
     }
 
-    /// Joins by this join string; an error is told with its sources.
+    /// Joins by this join string and begins to poll; an error is told with its sources.
     pub fn join_with(string: &str, role: AgentRole, target: &str) -> Result<Self, String> {
+        let agent = Self::admitted(string, role, target)?;
+        agent.begin();
+        Ok(agent)
+    }
+
+    /// Joins and says nothing by itself.
+    pub fn admitted(string: &str, role: AgentRole, target: &str) -> Result<Self, String> {
         let mut pointer: Pointer = string.parse().unwrap();
         let token = pointer.token.take();
         let target: Target = target.parse().unwrap();
         let directory = tempfile::tempdir().unwrap();
         let key = Arc::new(SigningKey::load_or_make(&directory.path().join("key")).unwrap());
-        let party = Party { hub: pointer.hub.clone(), key: pointer.key, agent: key.public().agent_id(), generation: 1 };
         let link = Link::new(&pointer, Arc::clone(&key), 1, Clock::new()).unwrap();
         let request = JoinRequest {
             protocol: PROTOCOL,
@@ -333,11 +339,16 @@ impl Agent {
             attestation: None,
         };
         link.join(&request).map_err(|error| remotectl::model::outcome::chain(&error))?;
-        let journal = Journal::open(&directory.path().join("journal")).unwrap();
-        let (work, stop) = (Arc::new(Recorded::default()), Cancel::new());
-        let (worker, stopping) = (Arc::clone(&work), stop.clone());
-        thread::spawn(move || Runtime::run(link, party, journal, worker, &stopping));
-        Ok(Self { directory, target, pointer, key, work, stop })
+        Ok(Self { directory, target, pointer, key, work: Arc::default(), stop: Cancel::new() })
+    }
+
+    /// Begins to poll, until it is dropped.
+    fn begin(&self) {
+        let hub = self.pointer.hub.clone();
+        let party = Party { hub, key: self.pointer.key, agent: self.key.public().agent_id(), generation: 1 };
+        let journal = Journal::open(&self.directory.path().join("journal")).unwrap();
+        let (link, worker, stop) = (self.link(), Arc::clone(&self.work), self.stop.clone());
+        thread::spawn(move || Runtime::run(link, party, journal, worker, &stop));
     }
 
     /// Vouches for a new key, as a pve-agent does in a deployment.
