@@ -69,9 +69,9 @@ fn what_needs_an_approval_does_not_run_without_one() {
 
 /// The homelab, with ct/121 in this state.
 fn homelab(state: &str) -> Told {
-    let mut inventory: Inventory = serde_json::from_str(include_str!("fixtures/homelab.json")).unwrap();
-    let guest = inventory.guests.iter_mut().find(|guest| guest.vmid == 121).unwrap();
-    guest.status = state.to_owned();
+    let mut inventory: Inventory = serde_json::from_str(include_str!("fixtures/homelab.json")).expect("an inventory");
+    let guest = inventory.guests.iter_mut().find(|guest| guest.vmid == 121).expect("it is there");
+    state.clone_into(&mut guest.status);
     Told::Inventory { inventory: Box::new(inventory) }
 }
 
