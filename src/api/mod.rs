@@ -2,6 +2,7 @@
 //! which the router is made; what is in no table is not there.
 
 mod agents;
+mod credentials;
 mod guard;
 mod operators;
 pub mod server;
@@ -59,6 +60,10 @@ fn routes() -> Vec<Route> {
         ("/api/v1/agents/unlock", Admin, REQUEST_LIMIT, post(operators::unlock)),
         ("/api/v1/agents/evict", Admin, REQUEST_LIMIT, post(operators::evict)),
         ("/api/v1/join-tokens", Admin, REQUEST_LIMIT, post(operators::join_token)),
+        ("/api/v1/credentials", Admin, REQUEST_LIMIT, get(credentials::list).post(credentials::add)),
+        ("/api/v1/credentials/{name}", Admin, 0, delete(credentials::remove)),
+        ("/api/v1/credentials/{name}/rotate", Admin, REQUEST_LIMIT, post(credentials::rotate)),
+        ("/api/v1/host-keys", Operator, REQUEST_LIMIT, post(credentials::trust)),
         ("/api/v1/operators", Admin, REQUEST_LIMIT, get(operators::list).post(operators::add)),
         ("/api/v1/operators/{name}", Admin, 0, delete(operators::remove)),
     ]

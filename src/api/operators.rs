@@ -28,8 +28,8 @@ use axum::{
 use serde::Deserialize;
 use std::sync::Arc;
 
-type Done<T> = Result<Json<T>, Failed>;
-type Body<T> = Result<Json<T>, JsonRejection>;
+pub(super) type Done<T> = Result<Json<T>, Failed>;
+pub(super) type Body<T> = Result<Json<T>, JsonRejection>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,7 +40,7 @@ pub struct Which {
     limit: Option<u32>,
 }
 
-fn body<T>(body: Body<T>) -> Result<T, Failed> {
+pub(super) fn body<T>(body: Body<T>) -> Result<T, Failed> {
     body.map(|Json(body)| body).map_err(|error| Failure::usage(error.body_text()).into())
 }
 

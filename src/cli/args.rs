@@ -1,6 +1,9 @@
 //! What was typed, and nothing more: parsing never acts and never looks anywhere. `calls` says what it means.
 
-use super::role_args::{AgentCommand, HubCommand, PveAgentCommand};
+use super::{
+    credential::CredentialCommand,
+    role_args::{AgentCommand, HubCommand, PveAgentCommand},
+};
 use crate::model::Target;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -83,6 +86,12 @@ pub enum Command {
     /// Takes the agent out of guests and nodes again
     #[command(after_help = "Example:\n  remotectl remove ct/119")]
     Remove(SelectArgs),
+    /// Ways to log in to guests that have neither agent nor guest agent
+    #[command(
+        subcommand,
+        after_help = "Example:\n  remotectl credential add web --to tag=web --user admin --key ~/.ssh/web"
+    )]
+    Credential(CredentialCommand),
     /// Says yes to a plan and carries it out
     #[command(after_help = "Example:\n  remotectl approve 7Q2K")]
     Approve(ApproveArgs),

@@ -6,6 +6,7 @@ use super::{
         AgentsArgs, AgentsCommand, ApproveArgs, AskArgs, Command, DemoArgs, DownArgs, HistoryArgs, ListArgs, LowArgs,
         PlanArgs, PlanIdArgs, PlannerChoice, RunArgs, SelectArgs, SettleArgs, Shell, UndoArgs, UpArgs, UpdateArgs,
     },
+    credential::CredentialCommand,
     flow::Consent,
     operation,
     role_args::{
@@ -116,6 +117,8 @@ pub enum Administer {
     JoinToken(JoinTokenArgs),
     /// Operators.
     Operator(OperatorCommand),
+    /// Ways to log in to guests.
+    Credential(CredentialCommand),
     /// Agents that are locked or evicted.
     Agent(AgentsCommand),
 }
@@ -196,6 +199,7 @@ impl TryFrom<LowArgs> for HiArgs {
                 list(if coverage { Listing::Coverage } else { Listing::Agents }, args)
             }
             Command::Agents(AgentsArgs { command: Some(command), .. }) => Self::Administer(Administer::Agent(command)),
+            Command::Credential(command) => Self::Administer(Administer::Credential(command)),
             Command::Approve(args) => Self::Client(Client::Approve(args)),
             Command::Deny(args) => Self::Client(Client::Deny(args)),
             Command::Cancel(args) => Self::Client(Client::Cancel(args)),

@@ -454,6 +454,13 @@ impl Engine {
             Work::Deploy { order } | Work::Attest { order } => Some(order.nonce.clone()),
             _ => None,
         };
+        let access = match self.access(&order, &id).await {
+            Ok(access) => access,
+            Err(error) => {
+                self.delivery.waiting().remove(&id);
+                return Err(error);
+            }
+        };
         let command = Command {
             hub: self.identity.pointer.hub.clone(),
             epoch: self.identity.epoch,
@@ -464,6 +471,7 @@ impl Engine {
             plan: order.digest,
             target: order.about.target.clone(),
             work: order.work,
+            access,
             issued: now,
             expires: now + TAKE_WITHIN,
             timeout: seconds,

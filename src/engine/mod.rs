@@ -4,6 +4,7 @@ pub mod approved;
 pub mod artifacts;
 pub mod asking;
 mod built;
+pub mod credentials;
 pub mod deciding;
 pub mod delivery;
 pub mod executor;
@@ -25,7 +26,7 @@ use crate::{
     llm::{Known, Planner},
     model::{Policy, messages::Event},
     store::{Store, StoreError},
-    sys::{clock, random},
+    sys::{aead::AeadKey, clock, random},
 };
 use artifacts::Artifacts;
 use asking::Talk;
@@ -60,6 +61,8 @@ pub struct Parts {
     pub store: Store,
     /// Who the hub is.
     pub identity: Identity,
+    /// Seals credentials; kept in another file outside the database.
+    pub vault: AeadKey,
     /// What turns sentences into proposals.
     pub planner: Box<dyn Planner>,
     /// What weighs them.
@@ -82,6 +85,7 @@ pub struct Engine {
     pub roster: Roster,
     /// The executables for them.
     pub artifacts: Artifacts,
+    vault: AeadKey,
     planner: Box<dyn Planner>,
     /// What was last said in each conversation.
     talks: Mutex<HashMap<String, Talk>>,
@@ -102,7 +106,7 @@ pub struct Engine {
 impl Engine {
     /// Wakes up: reads agents, inventories and open commands from the store.
     pub fn new(parts: Parts) -> Result<Arc<Self>, StoreError> {
-        let Parts { store, identity, planner, policy, output, artifacts } = parts;
+        let Parts { store, identity, vault, planner, policy, output, artifacts } = parts;
         let artifacts = Artifacts::new(artifacts);
         let (known, forged): (Vec<_>, Vec<_>) =
             store.agents()?.into_iter().partition(|agent| identity.sealed(&Row::Agent(agent), &agent.seal));
@@ -125,6 +129,7 @@ impl Engine {
             policy,
             roster,
             artifacts,
+            vault,
             planner,
             talks,
             membership: tokio::sync::Mutex::default(),

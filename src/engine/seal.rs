@@ -2,7 +2,11 @@
 //! database: whoever can write rows without it lets nobody in and sets nothing going.
 
 use super::Identity;
-use crate::{link::keys::PublicKey, model::digest::Digest, store::AgentRecord};
+use crate::{
+    link::keys::PublicKey,
+    model::{Target, digest::Digest},
+    store::AgentRecord,
+};
 
 /// Opens what is signed, so that no seal can be taken for another thing that the key signs (envelopes are JSON).
 const DOMAIN: &str = "remotectl row";
@@ -31,6 +35,13 @@ pub enum Row<'a> {
     },
     /// Whoever has this key is that agent.
     Agent(&'a AgentRecord),
+    /// An operator has said yes to this host key.
+    HostKey {
+        /// Whose.
+        target: &'a Target,
+        /// `SHA256:…`.
+        fingerprint: &'a str,
+    },
     /// This plan was checked against its approval, and begun.
     Begun {
         /// The plan's id.
@@ -57,6 +68,9 @@ impl Row<'_> {
                 let parts = ["agent", id, public_key, role, &target, &generation, joined];
                 let hold = hold.iter().map(|hold| hold.kind.as_str());
                 parts.into_iter().chain(hold).map(str::to_owned).collect()
+            }
+            Self::HostKey { target, fingerprint } => {
+                ["host-key", &target.to_string(), *fingerprint].map(str::to_owned).into()
             }
             Self::Begun { plan, digest, by } => ["begun", *plan, digest.as_str(), *by].map(str::to_owned).into(),
         };

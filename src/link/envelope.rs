@@ -1,8 +1,11 @@
 //! Commands as envelopes, signed by a hub key that is kept outside the database: a row forged into the database orders
 //! nothing. The signature is over the payload's very bytes.
 
-use super::keys::{PublicKey, SigningKey};
-use crate::model::{Op, Target, digest::Digest};
+use super::{
+    keys::{PublicKey, SigningKey},
+    sealed::Sealed,
+};
+use crate::model::{Op, Target, credential::Way, digest::Digest};
 use serde::{Deserialize, Serialize};
 
 /// An order to one agent.
@@ -26,6 +29,9 @@ pub struct Command {
     pub target: Target,
     /// What.
     pub work: Work,
+    /// The ways to log in that it needs, sealed to this agent: a JSON list of `model::credential::Way`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Sealed>,
     /// Since when, in seconds since the epoch by the hub's clock.
     pub issued: i64,
     /// It must not be started later.
@@ -150,7 +156,19 @@ pub struct Party {
     pub generation: u64,
 }
 
+/// What the ways to log in are sealed about: they are good for this one command.
+pub fn about_access(command: &str, agent: &str, target: &Target) -> Vec<u8> {
+    serde_json::to_vec(&("remotectl access", command, agent, target)).expect("names read as JSON")
+}
+
 impl Command {
+    /// The ways to log in that came with it; none where there are none, or where they are not sealed to this key.
+    pub fn ways(&self, key: &SigningKey) -> Vec<Way> {
+        let Some(sealed) = &self.access else { return Vec::new() };
+        let plain = key.open(&about_access(&self.id, &self.agent, &self.target), sealed);
+        plain.and_then(|plain| serde_json::from_slice(&plain).ok()).unwrap_or_default()
+    }
+
     /// Seals it.
     pub fn sign(&self, key: &SigningKey) -> Signed {
         let payload = serde_json::to_string(self).expect("a command is made of strings and numbers");
@@ -201,6 +219,7 @@ mod tests {
             plan: Digest::of(b"plan"),
             target: Target::ct(118),
             work: Work::Perform { op: Op::ServiceRestart { service: "nginx".into() } },
+            access: None,
             issued: 1000,
             expires: 1600,
             timeout: 60,

@@ -7,6 +7,7 @@ pub mod journal;
 pub mod jwt;
 pub mod keys;
 pub mod runtime;
+pub mod sealed;
 pub mod wire;
 
 /// The protocol that this version speaks; it opens every exchange. The hub also takes the one before.

@@ -14,6 +14,7 @@ use crate::{
     model::{
         Outcome, Risk,
         catalogue::Runs,
+        credential::Way,
         digest::Digest,
         outcome::{Ending, Report},
         policy,
@@ -162,6 +163,11 @@ impl Link {
         };
         let (polling, telling) = (Http::until(&endpoint, Some(stop))?, Http::until(&endpoint, Some(stop))?);
         Ok(Self { polling, telling, key, hub: pointer.hub.clone(), generation, clock })
+    }
+
+    /// The ways to log in that came with a command to this agent.
+    pub fn ways(&self, command: &Command) -> Vec<Way> {
+        command.ways(&self.key)
     }
 
     /// Becomes known, or makes another key known.

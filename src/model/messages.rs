@@ -2,8 +2,10 @@
 
 use super::{
     answer::{Answer, TargetResult},
+    credential::CredentialKind,
     digest::Digest,
     inventory::{Guest, Node},
+    secret::{Secret, revealed},
     state::PlanState,
     target::Target,
 };
@@ -294,6 +296,86 @@ pub struct OperatorRow {
     pub role: String,
     /// When their token was made, in seconds since the epoch.
     pub created: i64,
+}
+
+/// `POST /api/v1/credentials`: a way to log in to guests; answered with its `CredentialRow`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewCredential {
+    /// Its name.
+    pub name: String,
+    /// By what.
+    pub kind: CredentialKind,
+    /// As whom.
+    pub user: String,
+    /// To which guests: a selector.
+    pub selector: String,
+    /// Where to, where that is not the guest's own address or name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// On which port, where that is not SSH's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Through which machine, that the node's own root can log in to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jump: Option<String>,
+    /// The private key or password: told this once, and never given back.
+    #[serde(serialize_with = "revealed")]
+    pub secret: Secret,
+}
+
+/// `POST /api/v1/credentials/{name}/rotate`: another secret in its place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotateCredential {
+    /// By what.
+    pub kind: CredentialKind,
+    /// The private key or password.
+    #[serde(serialize_with = "revealed")]
+    pub secret: Secret,
+}
+
+/// `GET /api/v1/credentials`: all but the secret.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CredentialRow {
+    /// Its name.
+    pub name: String,
+    /// By what.
+    pub kind: CredentialKind,
+    /// As whom.
+    pub user: String,
+    /// To which guests.
+    pub selector: String,
+    /// Where to, where that is not the guest's own address or name.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// On which port.
+    pub port: u16,
+    /// Through which machine.
+    #[serde(default)]
+    pub jump: Option<String>,
+    /// When it was added, in seconds since the epoch.
+    pub created: i64,
+    /// When its secret was last replaced.
+    #[serde(default)]
+    pub rotated: Option<i64>,
+    /// When a node was last given it.
+    #[serde(default)]
+    pub used: Option<i64>,
+    /// Whether the hub's vault key opens it.
+    pub readable: bool,
+    /// The guests that it is for now.
+    pub targets: Vec<Target>,
+}
+
+/// `POST /api/v1/host-keys`: an operator's yes to the key that a guest shows over SSH; answered with nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustRequest {
+    /// Whose.
+    pub target: Target,
+    /// `SHA256:…`.
+    pub fingerprint: String,
 }
 
 /// `GET /api/v1/hub`.

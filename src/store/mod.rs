@@ -3,6 +3,7 @@
 
 mod agents;
 mod commands;
+mod credentials;
 mod migrations;
 mod operators;
 mod plans;
@@ -10,6 +11,7 @@ mod sagas;
 
 pub use agents::{AgentRecord, IncarnationRecord};
 pub use commands::{CommandRecord, NewCommand};
+pub use credentials::{CredentialRecord, HostKeyRecord};
 pub use operators::{JoinTokenRecord, OperatorRecord};
 pub use plans::StoredPlan;
 pub use sagas::Sagas;

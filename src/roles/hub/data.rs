@@ -6,6 +6,7 @@ use crate::{
     model::{Failure, digest::Digest},
     store::{Store, StoreError},
     sys::{
+        aead::AeadKey,
         env,
         files::{self, FileError},
         secret::Secret,
@@ -30,6 +31,8 @@ pub struct Data {
     pub authority: Authority,
     /// The key that signs commands.
     pub key: Arc<SigningKey>,
+    /// The key that seals credentials.
+    pub vault: AeadKey,
     /// The database.
     pub store: Store,
 }
@@ -75,10 +78,12 @@ impl Data {
         let hub = read("hub.id")?;
         let key = SigningKey::load(&directory.join("command.key"))
             .map_err(|error| Failure::of("reading the hub's key", &error))?;
+        let vault = AeadKey::load_or_make(&directory.join("vault.key"))
+            .map_err(|error| Failure::of("reading the vault's key", &error).help("restore it from a backup"))?;
         let store = Store::open(&directory.join("hub.db")).map_err(|error| not_opened(&error))?;
         let epoch = store.meta("epoch").map_err(|error| not_opened(&error))?;
         let epoch = epoch.and_then(|text| text.parse().ok()).unwrap_or(1);
-        Ok(Self { directory: directory.to_owned(), hub, epoch, authority, key: Arc::new(key), store })
+        Ok(Self { directory: directory.to_owned(), hub, epoch, authority, key: Arc::new(key), vault, store })
     }
 
     /// SHA-256 of the CA's certificate.

@@ -115,6 +115,7 @@ fn wake(data: Data, pointer: &Pointer, policy: Policy) -> Result<api::Context, F
     let engine = Engine::new(Parts {
         store: data.store,
         identity: Identity { pointer: pointer.clone(), epoch: data.epoch, key: data.key },
+        vault: data.vault,
         planner: Box::new(Grammar),
         policy,
         output: data.directory.join("output"),
