@@ -4,7 +4,7 @@
 use super::{
     args::{
         AgentsArgs, AgentsCommand, ApproveArgs, AskArgs, Command, DemoArgs, DownArgs, HistoryArgs, ListArgs, LowArgs,
-        PlanArgs, PlanIdArgs, PlannerChoice, RunArgs, SelectArgs, SettleArgs, Shell, UpArgs, UpdateArgs,
+        PlanArgs, PlanIdArgs, PlannerChoice, RunArgs, SelectArgs, SettleArgs, Shell, UndoArgs, UpArgs, UpdateArgs,
     },
     credential::CredentialCommand,
     flow::Consent,
@@ -208,6 +208,7 @@ impl TryFrom<LowArgs> for HiArgs {
             Command::Deny(args) => Self::Client(Client::Deny(args)),
             Command::Cancel(args) => Self::Client(Client::Cancel(args)),
             Command::Settle(args) => Self::Client(Client::Settle(args)),
+            Command::Undo(args) => Self::Client(undo(args)),
             Command::Show(args) => Self::Client(Client::Show(args)),
             Command::History(args) => Self::Client(Client::History(args)),
             Command::Demo(args) => Self::Demo(args),
@@ -257,7 +258,7 @@ fn ask(args: AskArgs) -> Result<Client, Failure> {
         planner: planner(args.planner),
         conversation: args.conversation,
         dry_run: args.dry_run,
-        run: None,
+        ..PlanRequest::default()
     };
     Ok(Client::Ask(request, Consent { yes: args.yes.yes, typed: args.yes.confirm }, args.json))
 }
@@ -266,6 +267,11 @@ fn run(args: RunArgs) -> Result<Client, Failure> {
     let run = operation::request(&args)?;
     let request = PlanRequest { run: Some(run), dry_run: args.dry_run, ..PlanRequest::default() };
     Ok(Client::Ask(request, Consent { yes: args.yes.yes, typed: args.yes.confirm }, args.json))
+}
+
+fn undo(args: UndoArgs) -> Client {
+    let request = PlanRequest { undo: Some(args.id), dry_run: args.dry_run, ..PlanRequest::default() };
+    Client::Ask(request, Consent { yes: args.yes.yes, typed: args.yes.confirm }, args.json)
 }
 
 fn select(op: &str, args: SelectArgs, argument: Option<(&str, String)>) -> Client {

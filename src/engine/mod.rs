@@ -16,18 +16,20 @@ pub mod planning;
 pub mod quarantine;
 pub mod roster;
 pub mod seal;
+mod undoing;
 pub mod updates;
 
 pub use built::is_built;
 
 use crate::{
     link::{envelope::Signed, join::Pointer, keys::SigningKey},
-    llm::{Known, Planner, conversation::Context},
+    llm::{Known, Planner},
     model::{Policy, messages::Event},
     store::{Store, StoreError},
     sys::{aead::AeadKey, clock, random},
 };
 use artifacts::Artifacts;
+use asking::Talk;
 use delivery::Delivery;
 use overview::Overview;
 use quarantine::Incarnations;
@@ -88,7 +90,7 @@ pub struct Engine {
     vault: AeadKey,
     planner: Box<dyn Planner>,
     /// What was last said in each conversation.
-    talks: Mutex<HashMap<String, Context>>,
+    talks: Mutex<HashMap<String, Talk>>,
     /// Held while who an agent is, or whether it is listened to, changes.
     membership: tokio::sync::Mutex<()>,
     /// Rises with each of those changes.

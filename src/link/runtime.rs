@@ -14,6 +14,7 @@ use super::{
 use crate::{
     model::{
         Outcome, Risk,
+        catalogue::Runs,
         credential::Way,
         digest::Digest,
         outcome::{Ending, Report},
@@ -279,6 +280,8 @@ pub struct Runtime {
     /// Commands of a former process that go on.
     later: Mutex<Vec<Command>>,
     jobs: Sender<Job>,
+    /// How many commands have changed something.
+    changes: AtomicU64,
     /// A name of its own for each start: by it the hub sees a clone, and answers a newcomer at once.
     process: String,
 }
@@ -288,6 +291,8 @@ enum Job {
     Deliver(u64),
     Tell(Told),
     News,
+    /// News after so many changes; told already where it was asked for since.
+    NewsAfter(u64),
 }
 
 impl Runtime {
@@ -305,6 +310,7 @@ impl Runtime {
             intake: Mutex::new(true),
             later: Mutex::default(),
             jobs,
+            changes: AtomicU64::new(0),
             process: random::id(),
         });
         if let Some(signed) = announced {
@@ -508,11 +514,7 @@ impl Runtime {
             }
             runtime.running().remove(&command.id);
             runtime.ended.notify_all();
-            let changed = !only_reads(&command);
-            runtime.finish(command.seq, &outcome, changed);
-            if changed {
-                runtime.queue(Job::News);
-            }
+            runtime.finish_and_tell(&command, &outcome);
         });
     }
 
@@ -540,7 +542,21 @@ impl Runtime {
         outcome
     }
 
+    /// The end of a command, and the news of what it has changed.
+    fn finish_and_tell(&self, command: &Command, outcome: &Outcome) {
+        let changed = !only_reads(command);
+        let news = changed.then(|| Job::NewsAfter(self.changes.fetch_add(1, Ordering::SeqCst) + 1));
+        let (before, behind) = if about_cluster(command) { (news, None) } else { (None, news) };
+        self.record(command.seq, outcome, changed);
+        before.into_iter().chain([Job::Deliver(command.seq)]).chain(behind).for_each(|job| self.queue(job));
+    }
+
     fn finish(&self, seq: u64, outcome: &Outcome, durable: bool) {
+        self.record(seq, outcome, durable);
+        self.queue(Job::Deliver(seq));
+    }
+
+    fn record(&self, seq: u64, outcome: &Outcome, durable: bool) {
         if let Err(error) = self.journal().finish(seq, outcome, durable) {
             tracing::error!(
                 error = crate::model::outcome::chain(&error),
@@ -548,7 +564,6 @@ impl Runtime {
             );
         }
         crash::point("finished");
-        self.queue(Job::Deliver(seq));
     }
 
     fn queue(&self, job: Job) {
@@ -558,13 +573,16 @@ impl Runtime {
 
     fn tell_all(&self, queue: &Receiver<Job>, stop: &Cancel) {
         let mut job = Job::News;
-        let mut failures = 0;
+        let (mut failures, mut told) = (0, 0);
         loop {
+            let changes = self.changes.load(Ordering::SeqCst);
             match job {
                 Job::Deliver(seq) => self.deliver(seq, stop),
                 Job::Tell(told) => drop(self.tell(told)),
-                Job::News if self.tell_news() => failures = 0,
-                Job::News => failures += 1,
+                // Several commands that end together are one piece of news.
+                Job::NewsAfter(change) if change <= told => {}
+                Job::News | Job::NewsAfter(_) if self.tell_news() => (failures, told) = (0, changes),
+                Job::News | Job::NewsAfter(_) => failures += 1,
             }
             let until_news = if failures > 0 { pause(failures) } else { self.worker.news_every() };
             job = match queue.recv_timeout(until_news) {
@@ -694,6 +712,12 @@ fn only_reads(command: &Command) -> bool {
         Work::Echo => true,
         Work::Deploy { .. } | Work::Attest { .. } | Work::Update { .. } => false,
     }
+}
+
+/// Whether it changes what guests there are and how they are. That is told before the result: whoever has read the result
+/// and asks for the next thing is to be answered by what is so now.
+fn about_cluster(command: &Command) -> bool {
+    matches!(&command.work, Work::Perform { op } if policy::runs(op) == Runs::Pve)
 }
 
 fn unknown() -> Outcome {

@@ -12,7 +12,7 @@ use super::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// `POST /api/v1/plans`: make a plan; answered with an `Answer`. Exactly one of `text` and `run`.
+/// `POST /api/v1/plans`: make a plan; answered with an `Answer`. Exactly one of `text`, `run` and `undo`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanRequest {
@@ -22,6 +22,9 @@ pub struct PlanRequest {
     /// An operation without language.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunRequest>,
+    /// The plan that is to be taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<String>,
     /// `auto`, `grammar` or `model`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub planner: Option<String>,

@@ -281,7 +281,11 @@ struct Recorded {
     commands: Mutex<Vec<String>>,
     /// Held while a test wants commands to be under way.
     gate: Mutex<()>,
+    /// What it tells after each command.
+    news: Mutex<Option<News>>,
 }
+
+type News = Box<dyn FnMut() -> Vec<Told> + Send>;
 
 impl Worker for Recorded {
     fn perform(&self, command: &Command, _: &dyn Report, _: &Cancel) -> Outcome {
@@ -299,7 +303,7 @@ impl Worker for Recorded {
     }
 
     fn news(&self) -> Vec<Told> {
-        Vec::new()
+        self.news.lock().unwrap().as_mut().map(|news| news()).unwrap_or_default()
     }
 
     fn news_every(&self) -> Duration {
@@ -376,6 +380,11 @@ impl Agent {
     /// Keeps commands under way as long as the guard lives.
     pub fn hold(&self) -> MutexGuard<'_, ()> {
         self.work.gate.lock().unwrap()
+    }
+
+    /// What it tells from now on after each command.
+    pub fn tell(&self, news: impl FnMut() -> Vec<Told> + Send + 'static) {
+        *self.work.news.lock().unwrap() = Some(Box::new(news));
     }
 
     /// Joins once more with the same key.
