@@ -1,5 +1,6 @@
 //! A hub's copy and the way back from it: a real hub and real agents, and nothing that was done after the copy is done again.
 
+#![allow(clippy::disallowed_methods, reason = "tests spoil files that the program keeps")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 mod common;

@@ -123,7 +123,7 @@ impl Server {
             tokio::spawn(async move {
                 match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
                     Ok(Ok(stream)) => {
-                        converse(stream, router, Peer { local: false, from: Some(from.ip()), believed }, watcher).await
+                        converse(stream, router, Peer { local: false, from: Some(from.ip()), believed }, watcher).await;
                     }
                     Ok(Err(error)) => tracing::debug!(%from, %error, "TLS handshake"),
                     Err(_) => tracing::debug!(%from, "the TLS handshake took too long"),

@@ -183,7 +183,7 @@ impl Journal {
     pub fn announced_in(path: &Path) -> Result<Option<Signed>, JournalError> {
         let text = if path.exists() { files::read(path)? } else { Vec::new() };
         let announced = |record| if let Record::Announced { signed, .. } = record { Some(signed) } else { None };
-        Ok(text.split_inclusive(|byte| *byte == b'\n').filter_map(decode).filter_map(announced).last())
+        Ok(text.split_inclusive(|byte| *byte == b'\n').filter_map(decode).filter_map(announced).next_back())
     }
 
     /// What the hub has said of itself, when it was heard last.

@@ -13,6 +13,8 @@ use crate::{
 };
 use std::path::Path;
 
+/// The mode of what is for its owner alone.
+const PRIVATE: u32 = 0o600;
 /// So far ahead of now may the newest entry be, in seconds.
 const DRIFT: i64 = 60;
 
@@ -22,7 +24,7 @@ type Check = (&'static str, fn(&Data) -> Result<String, String>);
 const CHECKS: [Check; 6] = [
     ("database", database),
     ("seals", seals),
-    ("files", private),
+    ("files", |data| modes(&data.directory)),
     ("authority", authority),
     ("epoch", epoch),
     ("clock", clock),
@@ -42,7 +44,7 @@ pub fn check(options: &HubOptions) -> Result<(), Failure> {
     println!("fingerprint   {}", data.fingerprint()?);
     let mut wrong = 0;
     for (name, look) in CHECKS {
-        let found = if name == "files" { modes.clone().and_then(|()| look(&data)) } else { look(&data) };
+        let found = if name == "files" { modes.clone() } else { look(&data) };
         wrong += usize::from(found.is_err());
         match found {
             Ok(found) => println!("{name:<13} {found}"),
@@ -109,21 +111,20 @@ fn seals(data: &Data) -> Result<String, String> {
 }
 
 /// What others may read, and should not.
-fn modes(directory: &Path) -> Result<(), String> {
-    let private = IDENTITY.iter().filter(|(_, mode)| mode & 0o077 == 0).map(|(name, _)| *name);
+fn modes(directory: &Path) -> Result<String, String> {
+    let private = IDENTITY.iter().filter(|(_, mode)| *mode == PRIVATE).map(|(name, _)| *name);
     let mut open = Vec::new();
     for name in private.chain([DATABASE]) {
         let path = directory.join(name);
         let mode = files::mode(&path).map_err(|error| chain(&error))?;
-        if mode & 0o077 != 0 {
+        if mode != PRIVATE {
             open.push(format!("chmod 600 {}", path.display()));
         }
     }
-    if open.is_empty() { Ok(()) } else { Err(format!("others may read them: {}", open.join("; "))) }
-}
-
-fn private(_: &Data) -> Result<String, String> {
-    Ok("keys and database are for their owner alone".to_owned())
+    if open.is_empty() {
+        return Ok("keys and database are for their owner alone".to_owned());
+    }
+    Err(format!("others may read them: {}", open.join("; ")))
 }
 
 /// Whether the authority's key is that of its certificate, and what it signs is believed by whoever pins it.
