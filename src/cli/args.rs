@@ -1,6 +1,9 @@
 //! What was typed, and nothing more: parsing never acts and never looks anywhere. `calls` says what it means.
 
-use super::role_args::{AgentCommand, HubCommand, PveAgentCommand};
+use super::{
+    credential::CredentialCommand,
+    role_args::{AgentCommand, HubCommand, PveAgentCommand},
+};
 use crate::model::Target;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -83,6 +86,12 @@ pub enum Command {
     /// Takes the agent out of guests and nodes again
     #[command(after_help = "Example:\n  remotectl remove ct/119")]
     Remove(SelectArgs),
+    /// Ways to log in to guests that have neither agent nor guest agent
+    #[command(
+        subcommand,
+        after_help = "Example:\n  remotectl credential add web --to tag=web --user admin --key ~/.ssh/web"
+    )]
+    Credential(CredentialCommand),
     /// Says yes to a plan and carries it out
     #[command(after_help = "Example:\n  remotectl approve 7Q2K")]
     Approve(ApproveArgs),
@@ -95,6 +104,9 @@ pub enum Command {
     /// Says how a plan ended whose end nobody knows: you have looked
     #[command(after_help = "Example:\n  remotectl settle 7Q2K done --reason \"nginx is at 1.24\"")]
     Settle(SettleArgs),
+    /// Takes back what a plan has done, by a plan of its own
+    #[command(after_help = "Examples:\n  remotectl undo 7Q2K\n  remotectl undo 7Q2K --dry-run")]
+    Undo(UndoArgs),
     /// Shows a plan with its results
     #[command(after_help = "Example:\n  remotectl show 7Q2K --json")]
     Show(PlanIdArgs),
@@ -436,6 +448,22 @@ pub struct SettleArgs {
     /// Only on this target.
     #[arg(long, value_name = "TARGET")]
     pub target: Option<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `undo`.
+#[derive(Debug, Args)]
+pub struct UndoArgs {
+    /// The plan, such as 7Q2K.
+    pub id: String,
+    /// Only show what would take it back; that is not kept.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How to agree beforehand.
+    #[command(flatten)]
+    pub yes: YesArgs,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,

@@ -4,8 +4,9 @@
 use super::{
     args::{
         AgentsArgs, AgentsCommand, ApproveArgs, AskArgs, Command, DemoArgs, DownArgs, HistoryArgs, ListArgs, LowArgs,
-        PlanArgs, PlanIdArgs, PlannerChoice, RunArgs, SelectArgs, SettleArgs, Shell, UpArgs, UpdateArgs,
+        PlanArgs, PlanIdArgs, PlannerChoice, RunArgs, SelectArgs, SettleArgs, Shell, UndoArgs, UpArgs, UpdateArgs,
     },
+    credential::CredentialCommand,
     flow::Consent,
     operation,
     role_args::{
@@ -116,6 +117,8 @@ pub enum Administer {
     JoinToken(JoinTokenArgs),
     /// Operators.
     Operator(OperatorCommand),
+    /// Ways to log in to guests.
+    Credential(CredentialCommand),
     /// Agents that are locked or evicted.
     Agent(AgentsCommand),
 }
@@ -133,6 +136,10 @@ pub enum Role {
     HubUninstall(bool),
     /// `hub check`.
     HubCheck(HubOptions),
+    /// `hub backup`: into which file.
+    HubBackup(HubOptions, PathBuf),
+    /// `hub restore`: from which file, by the recovery key in which one.
+    HubRestore(HubOptions, PathBuf, Option<String>),
     /// `hub artifact add`: how the hub is found, the file, whether to print JSON.
     ArtifactAdd(HubOptions, PathBuf, bool),
     /// `hub artifact remove`: which version.
@@ -196,10 +203,12 @@ impl TryFrom<LowArgs> for HiArgs {
                 list(if coverage { Listing::Coverage } else { Listing::Agents }, args)
             }
             Command::Agents(AgentsArgs { command: Some(command), .. }) => Self::Administer(Administer::Agent(command)),
+            Command::Credential(command) => Self::Administer(Administer::Credential(command)),
             Command::Approve(args) => Self::Client(Client::Approve(args)),
             Command::Deny(args) => Self::Client(Client::Deny(args)),
             Command::Cancel(args) => Self::Client(Client::Cancel(args)),
             Command::Settle(args) => Self::Client(Client::Settle(args)),
+            Command::Undo(args) => Self::Client(undo(args)),
             Command::Show(args) => Self::Client(Client::Show(args)),
             Command::History(args) => Self::Client(Client::History(args)),
             Command::Demo(args) => Self::Demo(args),
@@ -249,7 +258,7 @@ fn ask(args: AskArgs) -> Result<Client, Failure> {
         planner: planner(args.planner),
         conversation: args.conversation,
         dry_run: args.dry_run,
-        run: None,
+        ..PlanRequest::default()
     };
     Ok(Client::Ask(request, Consent { yes: args.yes.yes, typed: args.yes.confirm }, args.json))
 }
@@ -258,6 +267,11 @@ fn run(args: RunArgs) -> Result<Client, Failure> {
     let run = operation::request(&args)?;
     let request = PlanRequest { run: Some(run), dry_run: args.dry_run, ..PlanRequest::default() };
     Ok(Client::Ask(request, Consent { yes: args.yes.yes, typed: args.yes.confirm }, args.json))
+}
+
+fn undo(args: UndoArgs) -> Client {
+    let request = PlanRequest { undo: Some(args.id), dry_run: args.dry_run, ..PlanRequest::default() };
+    Client::Ask(request, Consent { yes: args.yes.yes, typed: args.yes.confirm }, args.json)
 }
 
 fn select(op: &str, args: SelectArgs, argument: Option<(&str, String)>) -> Client {
@@ -282,6 +296,10 @@ fn hub(command: HubCommand) -> HiArgs {
         HubCommand::Install(args) => HiArgs::Role(Role::HubInstall(args.into())),
         HubCommand::Uninstall(args) => HiArgs::Role(Role::HubUninstall(args.purge)),
         HubCommand::Check(args) => HiArgs::Role(Role::HubCheck(args.into())),
+        HubCommand::Backup { file, hub } => HiArgs::Role(Role::HubBackup(hub.into(), file)),
+        HubCommand::Restore { file, recovery_key, hub } => {
+            HiArgs::Role(Role::HubRestore(hub.into(), file, recovery_key))
+        }
         HubCommand::Artifact(ArtifactCommand::Add { file, json, hub }) => {
             HiArgs::Role(Role::ArtifactAdd(hub.into(), file, json))
         }

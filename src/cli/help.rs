@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 const GROUPS: &[(&str, &[&str])] = &[
     ("Everyday", &["demo", "up", "ask", "guests", "doctor"]),
     ("Plans", &["plan", "run", "approve", "deny", "cancel", "settle", "undo", "show", "history", "audit"]),
-    ("Fleet", &["nodes", "agents", "deploy", "update", "remove"]),
+    ("Fleet", &["nodes", "agents", "deploy", "update", "remove", "credential"]),
     ("Hub", &["hub", "login", "logout", "down"]),
     ("Roles", &["agent", "pve-agent"]),
     ("Other", &["completions", "man", "version"]),

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     model::{
         Answer, Exit, Failure, Target,
-        messages::{AgentRow, GuestRow, NodeRow, OperatorRow, PlanRecord, SettleRequest},
+        messages::{AgentRow, CredentialRow, GuestRow, NodeRow, OperatorRow, PlanRecord, SettleRequest},
         state::PlanState,
     },
     roles::client::Hub,
@@ -230,8 +230,42 @@ pub fn operators(screen: &mut Screen, rows: &[OperatorRow], json: bool) {
         screen.json(&rows);
         return;
     }
-    let row = |row: &OperatorRow| vec![row.name.clone(), row.role.clone(), clock::rfc3339(row.created)];
-    print(screen, &[("OPERATOR", 0), ("ROLE", 0), ("SINCE", 1)], rows.iter().map(row), "no operator", "");
+    let time = |at: Option<i64>, none: &str| at.map_or_else(|| none.to_owned(), clock::rfc3339);
+    let row = |row: &OperatorRow| {
+        let until = time(row.expires, "removed");
+        vec![
+            row.name.clone(),
+            row.role.clone(),
+            clock::rfc3339(row.created),
+            if row.expired { format!("{until}, over") } else { until },
+            time(row.last_used, "never"),
+        ]
+    };
+    let columns = [("OPERATOR", 0), ("ROLE", 0), ("SINCE", 1), ("UNTIL", 1), ("LAST USED", 1)];
+    print(screen, &columns, rows.iter().map(row), "no operator", "");
+}
+
+/// `credential list`.
+pub fn credentials(screen: &mut Screen, rows: &[CredentialRow], json: bool) {
+    if json {
+        screen.json(&rows);
+        return;
+    }
+    print(screen, &CREDENTIAL_COLUMNS, rows.iter().map(credential), "no credential", "");
+    if let Some(row) = rows.iter().find(|row| !row.readable) {
+        screen.help(&format!("the vault's key does not open {0}: `remotectl credential rotate {0}`", row.name));
+    }
+}
+
+const CREDENTIAL_COLUMNS: [(&str, u8); 7] =
+    [("CREDENTIAL", 0), ("KIND", 2), ("USER", 1), ("TO", 0), ("NOW", 3), ("SINCE", 4), ("LAST USE", 5)];
+
+fn credential(row: &CredentialRow) -> Vec<String> {
+    let targets: Vec<String> = row.targets.iter().map(ToString::to_string).collect();
+    let kind = if row.readable { row.kind.as_str().to_owned() } else { format!("{}: unreadable", row.kind.as_str()) };
+    let since = clock::rfc3339(row.rotated.unwrap_or(row.created));
+    let used = row.used.map(clock::rfc3339).unwrap_or_default();
+    vec![row.name.clone(), kind, row.user.clone(), row.selector.clone(), targets.join(", "), since, used]
 }
 
 fn print(

@@ -6,6 +6,7 @@ mod book;
 mod calls;
 mod completions;
 mod coverage;
+mod credential;
 mod data;
 mod demo;
 mod doctor;
@@ -30,6 +31,7 @@ mod usage;
 mod version;
 
 use crate::{
+    guest,
     model::{Exit, Failure},
     roles::{
         agent,
@@ -48,6 +50,9 @@ use std::{ffi::OsString, process::ExitCode};
 /// Runs the program with the words of its command line, its own name first.
 pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = words.into_iter().collect();
+    if let Some(told) = guest::ssh::askpass() {
+        return if told.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let mut screen = Screen::standard();
     if let Some(role) = service(&words) {
         return end(screen, be(role).map(|()| Exit::Done));
@@ -173,6 +178,7 @@ fn administer(screen: &mut Screen, hub: &client::Hub, call: Administer) -> Resul
             admin::attest(screen, hub, &args.agent.target, &consent, args.agent.json)
         }
         Administer::Agent(AgentsCommand::Evict(args)) => admin::evict(screen, hub, args),
+        Administer::Credential(command) => credential::act(screen, hub, command),
         Administer::Operator(OperatorCommand::Add(args)) => admin::add_operator(screen, hub, &args),
         Administer::Operator(OperatorCommand::List(args)) => admin::list_operators(screen, hub, args.json),
         Administer::Operator(OperatorCommand::Remove { name }) => admin::remove_operator(screen, hub, &name),
@@ -186,6 +192,8 @@ fn be(role: Role) -> Result<(), Failure> {
         Role::HubInstall(options) => hub::install(&options),
         Role::HubUninstall(purge) => hub::uninstall(purge),
         Role::HubCheck(options) => hub::check(&options),
+        Role::HubBackup(options, file) => hub::backup(&options, &file),
+        Role::HubRestore(options, file, recovery) => hub::restore(&options, &file, recovery.as_deref()),
         Role::ArtifactAdd(options, file, json) => hub::add_artifact(&options, &file, json),
         Role::ArtifactRemove(options, version) => hub::remove_artifact(&options, &version),
         Role::ArtifactList(options, json) => hub::list_artifacts(&options, json),

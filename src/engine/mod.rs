@@ -4,6 +4,7 @@ pub mod approved;
 pub mod artifacts;
 pub mod asking;
 mod built;
+pub mod credentials;
 pub mod deciding;
 pub mod delivery;
 pub mod executor;
@@ -15,18 +16,20 @@ pub mod planning;
 pub mod quarantine;
 pub mod roster;
 pub mod seal;
+mod undoing;
 pub mod updates;
 
 pub use built::is_built;
 
 use crate::{
-    link::{join::Pointer, keys::SigningKey},
-    llm::{Known, Planner, conversation::Context},
+    link::{envelope::Signed, join::Pointer, keys::SigningKey},
+    llm::{Known, Planner},
     model::{Policy, messages::Event},
     store::{Store, StoreError},
-    sys::{clock, random},
+    sys::{aead::AeadKey, clock, random},
 };
 use artifacts::Artifacts;
+use asking::Talk;
 use delivery::Delivery;
 use overview::Overview;
 use quarantine::Incarnations;
@@ -50,6 +53,8 @@ pub struct Identity {
     pub epoch: u64,
     /// Signs commands; kept in a file outside the database.
     pub key: Arc<SigningKey>,
+    /// By which agents of an epoch before are led to this one; none in the first.
+    pub announcement: Option<Signed>,
 }
 
 /// What the engine is made of.
@@ -58,6 +63,8 @@ pub struct Parts {
     pub store: Store,
     /// Who the hub is.
     pub identity: Identity,
+    /// Seals credentials; kept in another file outside the database.
+    pub vault: AeadKey,
     /// What turns sentences into proposals.
     pub planner: Box<dyn Planner>,
     /// What weighs them.
@@ -80,9 +87,10 @@ pub struct Engine {
     pub roster: Roster,
     /// The executables for them.
     pub artifacts: Artifacts,
+    vault: AeadKey,
     planner: Box<dyn Planner>,
     /// What was last said in each conversation.
-    talks: Mutex<HashMap<String, Context>>,
+    talks: Mutex<HashMap<String, Talk>>,
     /// Held while who an agent is, or whether it is listened to, changes.
     membership: tokio::sync::Mutex<()>,
     /// Rises with each of those changes.
@@ -100,7 +108,7 @@ pub struct Engine {
 impl Engine {
     /// Wakes up: reads agents, inventories and open commands from the store.
     pub fn new(parts: Parts) -> Result<Arc<Self>, StoreError> {
-        let Parts { store, identity, planner, policy, output, artifacts } = parts;
+        let Parts { store, identity, vault, planner, policy, output, artifacts } = parts;
         let artifacts = Artifacts::new(artifacts);
         let (known, forged): (Vec<_>, Vec<_>) =
             store.agents()?.into_iter().partition(|agent| identity.sealed(&Row::Agent(agent), &agent.seal));
@@ -123,6 +131,7 @@ impl Engine {
             policy,
             roster,
             artifacts,
+            vault,
             planner,
             talks,
             membership: tokio::sync::Mutex::default(),

@@ -2,7 +2,11 @@
 //! database: whoever can write rows without it lets nobody in and sets nothing going.
 
 use super::Identity;
-use crate::{link::keys::PublicKey, model::digest::Digest, store::AgentRecord};
+use crate::{
+    link::keys::PublicKey,
+    model::{Target, digest::Digest},
+    store::AgentRecord,
+};
 
 /// Opens what is signed, so that no seal can be taken for another thing that the key signs (envelopes are JSON).
 const DOMAIN: &str = "remotectl row";
@@ -17,6 +21,8 @@ pub enum Row<'a> {
         role: &'a str,
         /// The token's hash.
         token: &'a Digest,
+        /// Until when it is good, in seconds since the epoch.
+        expires: Option<i64>,
     },
     /// Whoever has this token may join once.
     JoinToken {
@@ -31,6 +37,13 @@ pub enum Row<'a> {
     },
     /// Whoever has this key is that agent.
     Agent(&'a AgentRecord),
+    /// An operator has said yes to this host key.
+    HostKey {
+        /// Whose.
+        target: &'a Target,
+        /// `SHA256:…`.
+        fingerprint: &'a str,
+    },
     /// This plan was checked against its approval, and begun.
     Begun {
         /// The plan's id.
@@ -46,8 +59,9 @@ impl Row<'_> {
     /// Every part with its length before it: no two rows have the same bytes.
     fn bytes(&self) -> Vec<u8> {
         let parts: Vec<String> = match self {
-            Self::Operator { name, role, token } => {
-                ["operator", *name, *role, token.as_str()].map(str::to_owned).into()
+            Self::Operator { name, role, token, expires } => {
+                let parts = ["operator", *name, *role, token.as_str()].map(str::to_owned);
+                parts.into_iter().chain(expires.map(|expires| expires.to_string())).collect()
             }
             Self::JoinToken { hash, role, target, expires } => {
                 ["join-token", hash.as_str(), *role, *target, &expires.to_string()].map(str::to_owned).into()
@@ -57,6 +71,9 @@ impl Row<'_> {
                 let parts = ["agent", id, public_key, role, &target, &generation, joined];
                 let hold = hold.iter().map(|hold| hold.kind.as_str());
                 parts.into_iter().chain(hold).map(str::to_owned).collect()
+            }
+            Self::HostKey { target, fingerprint } => {
+                ["host-key", &target.to_string(), *fingerprint].map(str::to_owned).into()
             }
             Self::Begun { plan, digest, by } => ["begun", *plan, digest.as_str(), *by].map(str::to_owned).into(),
         };
@@ -100,16 +117,19 @@ mod tests {
             hub: "h".into(),
             fingerprint: Digest::of(b"ca"),
             key: key.public(),
+            recovery: None,
+            epoch: 1,
             token: None,
         };
-        let identity = Identity { pointer, epoch: 1, key };
+        let identity = Identity { pointer, epoch: 1, key, announcement: None };
         let token = Digest::of(b"token");
-        let viewer = Row::Operator { name: "ann", role: "viewer", token: &token };
+        let viewer = Row::Operator { name: "ann", role: "viewer", token: &token, expires: None };
         let seal = identity.seal(&viewer);
         assert!(identity.sealed(&viewer, &seal));
         for other in [
-            Row::Operator { name: "ann", role: "admin", token: &token },
-            Row::Operator { name: "annv", role: "iewer", token: &token },
+            Row::Operator { name: "ann", role: "admin", token: &token, expires: None },
+            Row::Operator { name: "annv", role: "iewer", token: &token, expires: None },
+            Row::Operator { name: "ann", role: "viewer", token: &token, expires: Some(9) },
             Row::JoinToken { hash: &token, role: "viewer", target: "ann", expires: 0 },
             Row::Begun { plan: "ann", digest: &token, by: "viewer" },
         ] {

@@ -3,17 +3,17 @@
 
 use super::{
     qga::{Qga, Qm},
-    ssh::{Login, Ssh},
+    ssh::{Login, connect_first},
     transport::{Transport, TransportError},
 };
 use std::path::Path;
 
-/// The way into a virtual machine of this node. `login` is asked for a way to log in only where there is no guest agent;
+/// The way into a virtual machine of this node. `logins` are asked for only where there is no guest agent;
 /// a connection keeps its key below `private`. A machine that does not run, or is a template, has its way all the same: what
 /// stands against a deployment is told by that.
 pub fn into_machine(
-    qm: Qm,
-    login: impl FnOnce() -> Option<Login>,
+    qm: &Qm,
+    logins: impl FnOnce() -> Vec<Login>,
     private: &Path,
 ) -> Result<Box<dyn Transport>, TransportError> {
     let configured = qm.configured()?;
@@ -25,9 +25,9 @@ pub fn into_machine(
     let ready = if configured { qga.ready() } else { Err(TransportError::NoGuestAgent(qga.label().to_owned())) };
     match ready {
         Ok(()) => Ok(Box::new(qga)),
-        Err(error) => match login() {
-            Some(login) => Ok(Box::new(Ssh::connect(login, Some(qm), private)?)),
-            None => Err(error),
+        Err(error) => match logins() {
+            logins if logins.is_empty() => Err(error),
+            logins => Ok(Box::new(connect_first(logins, qm, private)?)),
         },
     }
 }

@@ -2,6 +2,9 @@
 //! own configuration, agent or known hosts say is heeded in nothing: the key is the one that was given, the host key the
 //! one that was pinned, and an unknown one is told by its fingerprint instead of being trusted.
 //!
+//! A password is asked for by ssh through `SSH_ASKPASS`, which is this executable (`askpass`): it stands on no command line
+//! and in no environment.
+//!
 //! The far side of SSH is a shell, so words are quoted for it, and a small script around the program says how it ended:
 //! SSH's own failures and a program's 255 would look the same otherwise.
 
@@ -10,6 +13,7 @@ use super::{
     transport::{Exec, GuestState, Transport, TransportError, complaint},
 };
 use crate::sys::{
+    env,
     files::{self, FileError},
     process::{Finished, Input, ProcessError, Run, Stream},
     random,
@@ -19,6 +23,7 @@ use crate::sys::{
 use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 use std::{
     ffi::OsString,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -49,12 +54,21 @@ pub struct Login {
     pub port: u16,
     /// `root`, or one who may become it by sudo without a password.
     pub user: String,
-    /// A private key, as ssh-keygen writes it.
-    pub key: Secret,
+    /// By what.
+    pub proof: Proof,
     /// The fingerprint of the host key that an operator has said yes to: `SHA256:…`.
     pub pinned: Option<String>,
     /// Through which machine, that our own root can log in to: `pve2`.
     pub jump: Option<String>,
+}
+
+/// By what somebody logs in.
+#[derive(Debug, Clone)]
+pub enum Proof {
+    /// A private key, as ssh-keygen writes it.
+    Key(Secret),
+    /// A password.
+    Password(Secret),
 }
 
 /// A connection.
@@ -62,6 +76,7 @@ pub struct Login {
 pub struct Ssh {
     login: Login,
     program: OsString,
+    scan: OsString,
     /// What the hypervisor says of it, where it is a virtual machine.
     machine: Option<Qm>,
     /// Key, known host, and the connection's socket; gone with it.
@@ -71,15 +86,32 @@ pub struct Ssh {
 impl Ssh {
     /// Connects. The directory, which only root can see into, holds the key as long as the connection lasts.
     pub fn connect(login: Login, machine: Option<Qm>, below: &Path) -> Result<Self, TransportError> {
+        Self::by(Path::new(""), login, machine, below)
+    }
+
+    /// By the `ssh` and `ssh-keyscan` of that folder.
+    pub fn by(programs: &Path, login: Login, machine: Option<Qm>, below: &Path) -> Result<Self, TransportError> {
         let directory = below.join(format!("ssh-{}", random::name(8).to_ascii_lowercase()));
         files::create_directory(&directory, 0o700)?;
-        let ssh = Self { login, program: OsString::from("ssh"), machine, directory };
-        ssh.keep("key", ssh.login.key.reveal().trim_end())?;
+        let [program, scan] = ["ssh", "ssh-keyscan"].map(|name| programs.join(name).into_os_string());
+        let ssh = Self { login, program, scan, machine, directory };
         let host = ssh.host_key()?;
         ssh.keep("known_hosts", &format!("remotectl {host}"))?;
         let master = ["-M", "-N", "-f"].map(str::to_owned);
-        let run = Run::new(&ssh.program, ssh.words(&master)).timeout(CONNECT);
+        let mut run = Run::new(&ssh.program, ssh.words(&master)).timeout(CONNECT);
+        // Only now, when it is known whom it is shown to.
+        match &ssh.login.proof {
+            Proof::Key(key) => ssh.keep("key", key.reveal().trim_end())?,
+            Proof::Password(password) => {
+                ssh.keep("password", password.reveal())?;
+                let own = format!("/proc/{}/exe", std::process::id());
+                // DISPLAY is for OpenSSH before 8.4, which knows no SSH_ASKPASS_REQUIRE.
+                run = run.env("SSH_ASKPASS", own).env("SSH_ASKPASS_REQUIRE", "force").env("DISPLAY", "none");
+                run = run.env(env::ASKPASS, ssh.directory.join("password"));
+            }
+        }
         let finished = run.run().map_err(failed)?;
+        files::remove(&ssh.directory.join("password"))?;
         if finished.success() { Ok(ssh) } else { Err(ssh.refused(&complaint(&finished))) }
     }
 
@@ -97,21 +129,27 @@ impl Ssh {
         let port = self.login.port.to_string();
         let words = ["-T", "10", "-t", "ed25519,ecdsa,rsa", "-p", &port, "--", &self.login.address];
         let scanned = match &self.login.jump {
-            None => Run::new("ssh-keyscan", words).timeout(CONNECT).run(),
+            None => Run::new(&self.scan, words).timeout(CONNECT).run(),
             Some(jump) => {
                 let there = [&["-o", "BatchMode=yes", "--", jump, "ssh-keyscan"], &words[..6], &words[7..]].concat();
                 Run::new(&self.program, there).timeout(CONNECT).run()
             }
         };
         let text = scanned.map_err(failed)?.stdout_text();
-        let keys: Vec<(String, String)> = text.lines().filter_map(scanned_key).collect();
+        let mut keys: Vec<(String, String)> = text.lines().filter_map(scanned_key).collect();
+        // They come in any order; one and the same is shown each time.
+        keys.sort_by_key(|(_, key)| !key.starts_with("ssh-ed25519 "));
         let Some((offered, _)) = keys.first() else { return Err(self.refused("no SSH server answers")) };
         let label = self.login.label.clone();
         match &self.login.pinned {
             None => Err(TransportError::UnknownHostKey { target: label, fingerprint: offered.clone() }),
             Some(pinned) => match keys.iter().find(|(fingerprint, _)| fingerprint == pinned) {
                 Some((_, key)) => Ok(key.clone()),
-                None => Err(TransportError::OtherHostKey { target: label, fingerprint: offered.clone() }),
+                None => Err(TransportError::OtherHostKey {
+                    target: label,
+                    fingerprint: offered.clone(),
+                    known: one_line(pinned, 60),
+                }),
             },
         }
     }
@@ -120,10 +158,20 @@ impl Ssh {
         let at = |name: &str| self.directory.join(name).display().to_string();
         let mut words: Vec<String> = ["-F", "/dev/null", "-T"].map(str::to_owned).to_vec();
         let mut option = |name: &str, value: &str| words.extend(["-o".to_owned(), format!("{name}={value}")]);
-        option("BatchMode", "yes");
         option("IdentitiesOnly", "yes");
         option("IdentityAgent", "none");
-        option("IdentityFile", &at("key"));
+        match &self.login.proof {
+            Proof::Key(_) => {
+                option("BatchMode", "yes");
+                option("IdentityFile", &at("key"));
+                option("PreferredAuthentications", "publickey");
+            }
+            Proof::Password(_) => {
+                option("IdentityFile", "none");
+                option("PreferredAuthentications", "password,keyboard-interactive");
+                option("NumberOfPasswordPrompts", "1");
+            }
+        }
         option("UserKnownHostsFile", &at("known_hosts"));
         option("GlobalKnownHostsFile", "/dev/null");
         option("HostKeyAlias", "remotectl");
@@ -160,6 +208,27 @@ impl Ssh {
         // The call has ended either way; what it has left is not what is told.
         Run::new(&self.program, words).timeout(CONNECT).run().ok();
     }
+}
+
+/// Connects by the first of these that lets in. An unknown or another host key ends it: nothing is shown to a stranger.
+pub fn connect_first(logins: Vec<Login>, machine: &Qm, below: &Path) -> Result<Ssh, TransportError> {
+    let mut refused = None;
+    for login in logins {
+        match Ssh::connect(login, Some(machine.clone()), below) {
+            Err(error @ TransportError::Refused { .. }) => refused = Some(error),
+            ended => return ended,
+        }
+    }
+    Err(refused.unwrap_or_else(|| TransportError::Refused { tool: "ssh", said: "no way to log in".to_owned() }))
+}
+
+/// What this executable does where ssh asks it for a password: says the one in the file that the environment names. Whether it
+/// was asked.
+pub fn askpass() -> Option<Result<(), FileError>> {
+    let file = PathBuf::from(env::text(env::ASKPASS)?);
+    Some(files::read(&file).and_then(|password| {
+        io::stdout().write_all(&password).map_err(|source| FileError { doing: "telling", path: file, source })
+    }))
 }
 
 impl Drop for Ssh {

@@ -226,12 +226,14 @@ pub enum TransportError {
         fingerprint: String,
     },
     /// Its host key is not the one that was said yes to.
-    #[error("the host key of {target} is not the one that is known, it shows {fingerprint}")]
+    #[error("the host key of {target} is not the one that is known: it shows {fingerprint}, known is {known}")]
     OtherHostKey {
         /// `vm/203`.
         target: String,
         /// What it shows: `SHA256:…`
         fingerprint: String,
+        /// What was said yes to.
+        known: String,
     },
     /// The transport's own complaint.
     #[error("{tool}: {said}")]
@@ -275,22 +277,29 @@ impl TransportError {
                 format!("{target} has nothing writable there; its file systems are read-only")
             }
             Self::NoGuestAgent(_) => format!(
-                "on its node: `qm set {id} --agent 1`; in it: install qemu-guest-agent; then stop and start it; or give its \
-                 node a way to log in: {LOGINS}"
+                "on its node: `qm set {id} --agent 1`; in it: install qemu-guest-agent; then stop and start it; or log in: \
+                 `remotectl credential add NAME --to {target} --user USER --key FILE`"
             ),
             Self::Silent(_) => {
-                format!("in it: install qemu-guest-agent and start it; or give its node a way to log in: {LOGINS}")
+                format!(
+                    "in it: install qemu-guest-agent and start it; or log in: \
+                     `remotectl credential add NAME --to {target} --user USER --key FILE`"
+                )
             }
             Self::Blocked(name) => format!(
-                "in it: take {name} out of what qemu-ga blocks (/etc/sysconfig/qemu-ga or --block-rpcs), and restart it; or \
-                 give its node a way to log in: {LOGINS}"
+                "in it: take {name} out of what qemu-ga blocks (/etc/sysconfig/qemu-ga or --block-rpcs), and restart it; or log \
+                 in: `remotectl credential add NAME --to {target} --user USER --key FILE`"
             ),
             Self::UnknownHostKey { fingerprint, .. } => format!(
-                "compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` in {target}; if it is the same, pin it: \
-                 host_key = \"{fingerprint}\" in {LOGINS}"
+                "compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` in {target}; if it is the same: \
+                 `remotectl credential trust {target} {fingerprint}`, then again"
             ),
-            Self::OtherHostKey { .. } => {
-                format!("was {target} made anew, or is it another machine? The known one is in {LOGINS}")
+            Self::OtherHostKey { fingerprint, .. } => format!(
+                "was {target} made anew, or is it another machine? If you know why: \
+                 `remotectl credential trust {target} {fingerprint}`, then again"
+            ),
+            Self::Refused { tool: "ssh", .. } => {
+                format!("`remotectl credential list` shows the ways to log in to {target}")
             }
             Self::NotFound(_) | Self::NotExecutable(_) | Self::Write { .. } | Self::Read { .. } => {
                 format!("what {target} is like: `remotectl run guest.status {target}`")

@@ -23,16 +23,22 @@ pub enum KeyError {
     Malformed(PathBuf),
 }
 
+/// Where the seed is in the PKCS#8 form that ring makes (RFC 8410: version, algorithm, and two octet strings around it).
+const SEED: std::ops::Range<usize> = 16..48;
+
 /// A signing key.
-pub struct SigningKey(Ed25519KeyPair);
+pub struct SigningKey {
+    pair: Ed25519KeyPair,
+    seed: [u8; 32],
+}
 
 impl SigningKey {
     /// A new one, and its PKCS#8 bytes to store.
     pub fn make() -> (Self, Vec<u8>) {
         let document =
             Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).expect("the operating system has randomness");
-        let pair = Ed25519KeyPair::from_pkcs8(document.as_ref()).expect("a key just made reads back");
-        (Self(pair), document.as_ref().to_vec())
+        let key = Self::of(document.as_ref()).expect("a key just made reads back");
+        (key, document.as_ref().to_vec())
     }
 
     /// The key in a file; makes it (mode 0600) where there is none.
@@ -47,18 +53,32 @@ impl SigningKey {
 
     /// The key in a file.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
-        let pair = Ed25519KeyPair::from_pkcs8(&files::read(path)?).map_err(|_| KeyError::Malformed(path.to_owned()))?;
-        Ok(Self(pair))
+        Self::of(&files::read(path)?).ok_or_else(|| KeyError::Malformed(path.to_owned()))
+    }
+
+    fn of(pkcs8: &[u8]) -> Option<Self> {
+        let pair = Ed25519KeyPair::from_pkcs8(pkcs8).ok()?;
+        Some(Self { pair, seed: pkcs8.get(SEED)?.try_into().ok()? })
+    }
+
+    /// What the key is made of.
+    pub(super) fn seed(&self) -> &[u8; 32] {
+        &self.seed
+    }
+
+    /// The key whose PKCS#8 bytes are written as base64url without padding; `None` where it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::of(&BASE64.decode(text.trim()).ok()?)
     }
 
     /// Signs bytes; base64url without padding.
     pub fn sign(&self, bytes: &[u8]) -> String {
-        BASE64.encode(self.0.sign(bytes))
+        BASE64.encode(self.pair.sign(bytes))
     }
 
     /// Its public half.
     pub fn public(&self) -> PublicKey {
-        PublicKey(self.0.public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes"))
+        PublicKey(self.pair.public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes"))
     }
 }
 
@@ -73,6 +93,11 @@ impl PublicKey {
         BASE64
             .decode(signature)
             .is_ok_and(|signature| UnparsedPublicKey::new(&ED25519, &self.0).verify(bytes, &signature).is_ok())
+    }
+
+    /// Its bytes.
+    pub(super) fn bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 
     /// The agent that has this key: `a-` and the first 32 hexadecimal digits of the key's SHA-256.

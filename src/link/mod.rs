@@ -1,12 +1,14 @@
 //! The protocol between hub and agents: who is speaking (JWTs), what is ordered (signed envelopes), what is on record
 //! (the journal), and the long poll that carries it. Wire types are apart from the domain and only ever grow.
 
+pub mod announcement;
 pub mod envelope;
 pub mod join;
 pub mod journal;
 pub mod jwt;
 pub mod keys;
 pub mod runtime;
+pub mod sealed;
 pub mod wire;
 
 /// The protocol that this version speaks; it opens every exchange. The hub also takes the one before.

@@ -265,7 +265,7 @@ fn reachable(step: &Step, target: &Target, inventory: &Inventory) -> Option<Said
         // Its node may have a way to log in, which is not known here.
         let message = format!("{} has no agent, and no guest agent that answers", guest.label());
         let help = format!(
-            "`qm set {} --agent 1` on {node_name} and qemu-guest-agent in it, or a way to log in: /etc/remotectl/ssh.toml",
+            "`qm set {} --agent 1` on {node_name} and qemu-guest-agent in it, or a way to log in: `remotectl credential add`",
             guest.vmid
         );
         return Some((Severity::Warning, Kind::Unreachable, message, Some(help)));

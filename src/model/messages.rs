@@ -2,15 +2,17 @@
 
 use super::{
     answer::{Answer, TargetResult},
+    credential::CredentialKind,
     digest::Digest,
     inventory::{Guest, Node},
+    secret::{Secret, revealed},
     state::PlanState,
     target::Target,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// `POST /api/v1/plans`: make a plan; answered with an `Answer`. Exactly one of `text` and `run`.
+/// `POST /api/v1/plans`: make a plan; answered with an `Answer`. Exactly one of `text`, `run` and `undo`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanRequest {
@@ -20,6 +22,9 @@ pub struct PlanRequest {
     /// An operation without language.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunRequest>,
+    /// The plan that is to be taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<String>,
     /// `auto`, `grammar` or `model`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub planner: Option<String>,
@@ -271,6 +276,9 @@ pub struct NewOperator {
     pub name: String,
     /// `admin`, `operator` or `viewer`.
     pub role: String,
+    /// How long their token is good, in seconds; until they are removed where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<i64>,
 }
 
 /// The answer to it: shown once.
@@ -280,6 +288,9 @@ pub struct OperatorToken {
     pub name: String,
     /// What to give to `remotectl login`: addresses, hub id, fingerprint and token in one string.
     pub login_string: String,
+    /// When the token ends, in seconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<i64>,
 }
 
 /// `GET /api/v1/operators`.
@@ -291,6 +302,95 @@ pub struct OperatorRow {
     pub role: String,
     /// When their token was made, in seconds since the epoch.
     pub created: i64,
+    /// When it ends, in seconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<i64>,
+    /// Whether it has ended.
+    #[serde(default)]
+    pub expired: bool,
+    /// When it was used last, to the minute, in seconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<i64>,
+}
+
+/// `POST /api/v1/credentials`: a way to log in to guests; answered with its `CredentialRow`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewCredential {
+    /// Its name.
+    pub name: String,
+    /// By what.
+    pub kind: CredentialKind,
+    /// As whom.
+    pub user: String,
+    /// To which guests: a selector.
+    pub selector: String,
+    /// Where to, where that is not the guest's own address or name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// On which port, where that is not SSH's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Through which machine, that the node's own root can log in to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jump: Option<String>,
+    /// The private key or password: told this once, and never given back.
+    #[serde(serialize_with = "revealed")]
+    pub secret: Secret,
+}
+
+/// `POST /api/v1/credentials/{name}/rotate`: another secret in its place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotateCredential {
+    /// By what.
+    pub kind: CredentialKind,
+    /// The private key or password.
+    #[serde(serialize_with = "revealed")]
+    pub secret: Secret,
+}
+
+/// `GET /api/v1/credentials`: all but the secret.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CredentialRow {
+    /// Its name.
+    pub name: String,
+    /// By what.
+    pub kind: CredentialKind,
+    /// As whom.
+    pub user: String,
+    /// To which guests.
+    pub selector: String,
+    /// Where to, where that is not the guest's own address or name.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// On which port.
+    pub port: u16,
+    /// Through which machine.
+    #[serde(default)]
+    pub jump: Option<String>,
+    /// When it was added, in seconds since the epoch.
+    pub created: i64,
+    /// When its secret was last replaced.
+    #[serde(default)]
+    pub rotated: Option<i64>,
+    /// When a node was last given it.
+    #[serde(default)]
+    pub used: Option<i64>,
+    /// Whether the hub's vault key opens it.
+    pub readable: bool,
+    /// The guests that it is for now.
+    pub targets: Vec<Target>,
+}
+
+/// `POST /api/v1/host-keys`: an operator's yes to the key that a guest shows over SSH; answered with nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustRequest {
+    /// Whose.
+    pub target: Target,
+    /// `SHA256:…`.
+    pub fingerprint: String,
 }
 
 /// `GET /api/v1/hub`.

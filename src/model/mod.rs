@@ -3,6 +3,7 @@
 
 pub mod answer;
 pub mod catalogue;
+pub mod credential;
 pub mod digest;
 pub mod facts;
 pub mod failure;
@@ -16,10 +17,12 @@ pub mod plan;
 pub mod policy;
 pub mod risk;
 pub mod saga;
+pub mod secret;
 pub mod selector;
 pub mod shell;
 pub mod state;
 pub mod target;
+pub mod undo;
 pub mod values;
 pub mod version;
 

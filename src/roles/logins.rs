@@ -1,10 +1,14 @@
-//! This node's ways to log in to guests without a guest agent, /etc/remotectl/ssh.toml: who where, by which key of this node,
-//! and the host key that an operator has said yes to. Read whenever it is needed, so that a change counts at once.
+//! The ways to log in to guests without a guest agent: those of the hub's vault that came with a command, and this node's own,
+//! /etc/remotectl/ssh.toml: who where, by which key of this node, and the host key that an operator has said yes to. The file
+//! is read whenever it is needed, so that a change counts at once.
 
 use super::config;
 use crate::{
-    guest::ssh::Login,
-    model::{Failure, Target},
+    guest::ssh::{Login, Proof},
+    model::{
+        Failure, Target,
+        credential::{CredentialKind, Way, is_word},
+    },
     sys::{files, secret::Secret},
 };
 use serde::Deserialize;
@@ -32,8 +36,27 @@ struct Entry {
 /// Where this machine's own keys are, the first that is there.
 const OWN: [&str; 2] = ["/root/.ssh/id_ed25519", "/root/.ssh/id_rsa"];
 
-/// The way to log in to a target, where there is one.
-pub fn login(file: &Path, target: &Target) -> Result<Option<Login>, Failure> {
+/// All ways to log in to a target: the node's own, then those that the hub has given.
+pub fn logins(file: &Path, target: &Target, given: &[Way]) -> Result<Vec<Login>, Failure> {
+    let own = login(file, target)?;
+    // The hub has looked as well; what would be an option to ssh is none of a hub's.
+    let fit = |way: &&Way| {
+        [Some(&way.user), Some(&way.address), way.jump.as_ref()].into_iter().flatten().all(|word| is_word(word))
+    };
+    Ok(own.into_iter().chain(given.iter().filter(fit).map(|way| of_way(way, target))).collect())
+}
+
+fn of_way(way: &Way, target: &Target) -> Login {
+    let Way { kind, user, address, port, jump, secret, host_key, .. } = way.clone();
+    let proof = match kind {
+        CredentialKind::SshKey => Proof::Key(secret),
+        CredentialKind::Password => Proof::Password(secret),
+    };
+    Login { label: target.to_string(), address, port, user, proof, pinned: host_key, jump }
+}
+
+/// The way to log in to a target that this node has itself, where there is one.
+fn login(file: &Path, target: &Target) -> Result<Option<Login>, Failure> {
     let fragment: Fragment = config::fragment(file)?;
     let Some(entry) = fragment.login.into_iter().find(|entry| entry.target == *target) else { return Ok(None) };
     // What begins with a dash would be an option to ssh.
@@ -52,7 +75,7 @@ pub fn login(file: &Path, target: &Target) -> Result<Option<Login>, Failure> {
         address: entry.address,
         port: entry.port.unwrap_or(22),
         user: entry.user.unwrap_or_else(|| "root".to_owned()),
-        key: Secret::new(text),
+        proof: Proof::Key(Secret::new(text)),
         pinned: entry.host_key,
         jump: entry.jump,
     }))

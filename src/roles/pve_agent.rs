@@ -39,6 +39,7 @@ use crate::{
     model::{
         Failure, Inventory, Op, Outcome, Target,
         catalogue::Runs,
+        credential::Way,
         digest::Digest,
         facts::Facts,
         outcome::{Report, chain},
@@ -193,8 +194,8 @@ pub(super) fn client(home: &Home) -> Result<Client, Failure> {
     Client::connect(&access).map_err(|error| Failure::new(chain(&error)).help(error.help()))
 }
 
-/// A way into a guest, or why there is none.
-pub type Reach = dyn Fn(&Target) -> Result<Box<dyn Transport>, Box<Outcome>> + Send + Sync;
+/// A way into a guest, or why there is none; with the ways to log in that came with the command.
+pub type Reach = dyn Fn(&Target, &[Way]) -> Result<Box<dyn Transport>, Box<Outcome>> + Send + Sync;
 
 /// A way onto another node of the cluster.
 pub type ReachNode = dyn Fn(&str, Option<&str>) -> Result<Box<dyn Transport>, TransportError> + Send + Sync;
@@ -233,9 +234,9 @@ impl PveWorker {
         Self { parts, known: Mutex::default(), told: Mutex::default(), systems: Mutex::default() }
     }
 
-    /// Does something inside a guest of this node.
-    fn inside(&self, target: &Target, act: impl FnOnce(&dyn Transport) -> Outcome) -> Outcome {
-        match (self.parts.reach)(target) {
+    /// Does something inside a command's guest, on this node.
+    fn inside(&self, command: &Command, act: impl FnOnce(&dyn Transport) -> Outcome) -> Outcome {
+        match (self.parts.reach)(&command.target, &self.parts.attesting.ways(command)) {
             Ok(transport) => act(transport.as_ref()),
             Err(outcome) => *outcome,
         }
@@ -266,7 +267,7 @@ impl PveWorker {
                 deploy_node(deployment, transport, self.parts.sagas.as_ref(), task)
             });
         }
-        self.inside(target, |transport| {
+        self.inside(command, |transport| {
             let executable = (self.parts.executable)();
             let deployment = Deployment {
                 command: &command.id,
@@ -292,7 +293,7 @@ impl PveWorker {
             let attested = guest::attest(target, &as_executable(&path), transport, &register, task);
             attested.unwrap_or_else(|| self.deploy(command, order, task))
         };
-        self.inside(target, attested)
+        self.inside(command, attested)
     }
 }
 
@@ -307,18 +308,18 @@ impl Worker for PveWorker {
                 self.on_node(target, name, |transport| remove_node(transport, target, &task))
             }
             Work::Perform { op: Op::AgentRemove {} } => {
-                self.inside(target, |transport| remove(transport, target, &task))
+                self.inside(command, |transport| remove(transport, target, &task))
             }
             Work::Perform { op } if policy::runs(op) == Runs::Pve => {
                 let outcome = proxmox::perform(&self.parts.client, op, target, &task);
-                if let Some(vmid) = target.vmid() {
-                    self.known.lock().unwrap_or_else(PoisonError::into_inner).forget(vmid);
-                }
+                let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+                let made = outcome.data["target"].as_str().and_then(|made| made.parse::<Target>().ok());
+                made.iter().chain([target]).filter_map(Target::vmid).for_each(|vmid| known.forget(vmid));
                 outcome
             }
             Work::Perform { op } => host::perform(op, self.parts.host.machine(), &task),
             Work::Update { .. } => Outcome::rejected("only an agent that runs as a service can be updated"),
-            Work::Once { op } => self.inside(target, |transport| {
+            Work::Once { op } => self.inside(command, |transport| {
                 let executable = (self.parts.executable)();
                 once(transport, &as_executable(&executable), op, target, &task)
             }),
@@ -374,10 +375,10 @@ impl Worker for PveWorker {
 }
 
 /// The way into a guest of this node.
-fn into_guest(target: &Target) -> Result<Box<dyn Transport>, Box<Outcome>> {
+fn into_guest(target: &Target, ways: &[Way]) -> Result<Box<dyn Transport>, Box<Outcome>> {
     match &target.what {
         What::Guest(GuestKind::Ct, vmid) => Ok(Box::new(Pct::new(*vmid))),
-        What::Guest(GuestKind::Vm, vmid) => into_vm(target, *vmid),
+        What::Guest(GuestKind::Vm, vmid) => into_vm(target, *vmid, ways),
         _ => Err(Box::new(Outcome::rejected(format!("{target} is no guest")))),
     }
 }
@@ -387,10 +388,10 @@ fn onto_node(name: &str, address: Option<&str>) -> Result<Box<dyn Transport>, Tr
     Ok(Box::new(ClusterNode::new(name, address)?))
 }
 
-fn into_vm(target: &Target, vmid: Vmid) -> Result<Box<dyn Transport>, Box<Outcome>> {
+fn into_vm(target: &Target, vmid: Vmid, ways: &[Way]) -> Result<Box<dyn Transport>, Box<Outcome>> {
     let file = Path::new(LOGINS);
-    let login = logins::login(file, target).map_err(|failure| Box::new(Outcome::rejected(failure.message)))?;
-    into_machine(Qm::new(vmid), || login, Path::new(PRIVATE)).map_err(|error| {
+    let logins = logins::logins(file, target, ways).map_err(|failure| Box::new(Outcome::rejected(failure.message)))?;
+    into_machine(&Qm::new(vmid), || logins, Path::new(PRIVATE)).map_err(|error| {
         let outcome = Outcome::rejected(format!("{target} can't be reached into: {}", chain(&error)));
         Box::new(outcome.with_help(error.help(&target.to_string())))
     })

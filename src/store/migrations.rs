@@ -62,6 +62,20 @@ CREATE TABLE incarnations (
     target TEXT PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, facts TEXT NOT NULL, since INTEGER NOT NULL
 ) STRICT;
 ",
+    "
+CREATE TABLE credentials (
+    name TEXT PRIMARY KEY, kind TEXT NOT NULL, user TEXT NOT NULL, selector TEXT NOT NULL, address TEXT,
+    port INTEGER NOT NULL, jump TEXT, sealed BLOB NOT NULL, created INTEGER NOT NULL, rotated INTEGER, used INTEGER
+) STRICT;
+
+CREATE TABLE host_keys (
+    target TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, by TEXT NOT NULL, at INTEGER NOT NULL, seal TEXT NOT NULL
+) STRICT;
+",
+    "
+ALTER TABLE operators ADD COLUMN expires INTEGER;
+ALTER TABLE operators ADD COLUMN last_used INTEGER;
+",
 ];
 
 /// Whether this version knows the database's schema.

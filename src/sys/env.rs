@@ -10,6 +10,8 @@ pub const HUB: &str = "REMOTECTL_HUB";
 pub const TOKEN: &str = "REMOTECTL_TOKEN";
 /// The hub's CA fingerprint, instead of the one that `login` stored.
 pub const FINGERPRINT: &str = "REMOTECTL_FINGERPRINT";
+/// Where the password is that ssh asks this executable for: set for that one ssh alone.
+pub const ASKPASS: &str = "REMOTECTL_ASKPASS";
 /// What to log: `info`, `debug`, `remotectl::link=trace`, …
 pub const LOG: &str = "REMOTECTL_LOG";
 /// `text` or `json`.

@@ -7,6 +7,7 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 /// Something that went wrong with a file: what was being done to which.
@@ -115,9 +116,33 @@ pub fn sync_directory_of(path: &Path) -> Result<(), FileError> {
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed("writing", directory))
 }
 
+/// Gives a file another time of modification.
+pub fn set_modified(path: &Path, time: SystemTime) -> Result<(), FileError> {
+    let file = OpenOptions::new().write(true).open(path);
+    file.and_then(|file| file.set_modified(time)).map_err(failed("writing", path))
+}
+
 /// An error of a file that was opened here, with its name.
 pub fn failed_writing(path: &Path, error: io::Error) -> FileError {
     failed("writing", path)(error)
+}
+
+/// Gives a file its mode, where there is one.
+pub fn set_mode(path: &Path, mode: u32) -> Result<(), FileError> {
+    match fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("setting the mode of", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// A file's mode, without its type.
+pub fn mode(path: &Path) -> Result<u32, FileError> {
+    Ok(fs::metadata(path).map_err(failed("reading", path))?.permissions().mode() & 0o7777)
+}
+
+/// Gives a file or a directory another name on the same file system, in one step.
+pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
+    fs::rename(from, to).map_err(failed("renaming", from))
 }
 
 /// Takes a file away; one that is not there is no error.

@@ -1,6 +1,7 @@
 //! The floor of effects: processes, files, the clock, randomness, TLS and the environment. Whatever the floors above do
 //! to the machine that they run on goes through here (clippy.toml holds that), sockets and SQLite excepted.
 
+pub mod aead;
 pub mod cancel;
 pub mod clock;
 pub mod crash;

@@ -1,27 +1,3 @@
-//! Text that must not be printed: tokens, passwords, private keys.
+//! Text that must not be printed, where effects are: the type is the model's.
 
-use serde::Deserialize;
-use std::fmt;
-
-/// A secret text. Its `Debug` masks it, and it has no `Display`.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Takes a text into custody.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself, for the one place that has to send or store it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
+pub use crate::model::secret::Secret;

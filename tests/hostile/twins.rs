@@ -24,6 +24,7 @@ fn poll(process: &str, high_water: u64, kept: u64) -> PollRequest {
         running: Vec::new(),
         capabilities: Vec::new(),
         trial: false,
+        epoch: 0,
     }
 }
 
@@ -71,8 +72,7 @@ fn two_processes_with_one_key_are_quarantined() {
 #[test]
 fn a_journal_that_went_back_is_quarantined_until_it_joins_anew() {
     let mut hub = Hub::start();
-    let agent = Agent::join(&hub, AgentRole::Agent, "host/box");
-    hub.wait_online(&agent.target);
+    let agent = Agent::admitted(&hub.join_string("agent"), AgentRole::Agent, "host/box").unwrap();
     let link = agent.link();
     assert_eq!(status(link.poll(&poll("one", 9, 7))), 200);
     super::common::wait_until("the mark is on record", || {

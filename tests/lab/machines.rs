@@ -82,7 +82,9 @@ fn transfers(lab: &Lab, folder: &Path) {
 /// A guest agent that may not start programs, and one that has stopped: each is told, and neither is waited for without end.
 fn hung(machine: &Machine, folder: &Path) {
     let vmid = machine.definition.vmid;
-    let blocked = "sed -i 's|qemu-ga -t|qemu-ga -b guest-exec -t|' /etc/inittab; kill -HUP 1; (sleep 5; killall qemu-ga) >/dev/null 2>&1 &";
+    // Once it is answered: init ends whom a changed line is about at once, and nobody knows the command any more.
+    let blocked = "sed -i 's|qemu-ga -t|qemu-ga -b guest-exec -t|' /etc/inittab
+        (sleep 5; kill -HUP 1; sleep 1; killall qemu-ga) </dev/null >/dev/null 2>&1 &";
     machine.exec(&["sh", "-c", blocked]);
     let qga = || Qga::by(qm(machine.node, folder, vmid));
     super::container::wait_until(

@@ -193,10 +193,14 @@ impl<'a> Scripts<'a> {
         links.iter().try_for_each(|link| sys_files::remove(link)).map_err(CommandError::from)
     }
 
+    /// Keeps mode and time: without our line the file is again what it was, and nobody's list of changed files names it.
     fn write_inittab(&self, text: &str) -> Result<(), CommandError> {
         let path = self.machine.path(INITTAB);
-        let mode = fs::metadata(&path).map_or(0o644, |meta| meta.permissions().mode() & 0o7777);
-        sys_files::write_atomic(&path, text.as_bytes(), mode).map_err(CommandError::from)
+        let before = fs::metadata(&path);
+        let mode = before.as_ref().map_or(0o644, |meta| meta.permissions().mode() & 0o7777);
+        sys_files::write_atomic(&path, text.as_bytes(), mode)?;
+        before.and_then(|meta| meta.modified()).map_or(Ok(()), |time| sys_files::set_modified(&path, time))?;
+        Ok(())
     }
 }
 
@@ -284,6 +288,7 @@ fn is_link(path: &Path, kind: char) -> bool {
 mod tests {
     use super::*;
     use crate::host::commands::fake::Scripted;
+    use std::time::{Duration, SystemTime};
 
     fn file(root: &Path, path: &str, text: &str) {
         let path = root.join(path);
@@ -374,6 +379,8 @@ mod tests {
         let commands = Scripted::new(|_| (0, String::new()));
         let scripts = Scripts::new(&Machine::below(root.path(), Init::Busybox), &commands);
         let inittab = || fs::read_to_string(root.path().join("etc/inittab")).unwrap();
+        let time = SystemTime::UNIX_EPOCH + Duration::from_hours(24);
+        sys_files::set_modified(&root.path().join("etc/inittab"), time).unwrap();
         assert!(!scripts.starts_at_boot("web"));
         for _ in 0..2 {
             scripts.act(&name("web"), Action::Enable).unwrap();
@@ -382,6 +389,7 @@ mod tests {
         assert!(!scripts.starts_at_boot("we"));
         scripts.act(&name("web"), Action::Disable).unwrap();
         assert_eq!(inittab(), before);
+        assert_eq!(fs::metadata(root.path().join("etc/inittab")).unwrap().modified().unwrap(), time);
         scripts.act(&name("web"), Action::Restart).unwrap();
         assert_eq!(commands.asked(), ["/etc/init.d/web restart"]);
     }

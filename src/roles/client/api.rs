@@ -4,8 +4,9 @@ use super::sse::Events;
 use crate::model::{
     Answer, Exit, Failure,
     messages::{
-        AgentRow, ApproveRequest, ExecuteRequest, GuestRow, HoldRequest, HubInfo, JoinToken, JoinTokenRequest,
-        NewOperator, NodeRow, OperatorRow, OperatorToken, PlanRecord, PlanRequest, SettleRequest,
+        AgentRow, ApproveRequest, CredentialRow, ExecuteRequest, GuestRow, HoldRequest, HubInfo, JoinToken,
+        JoinTokenRequest, NewCredential, NewOperator, NodeRow, OperatorRow, OperatorToken, PlanRecord, PlanRequest,
+        RotateCredential, SettleRequest, TrustRequest,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -110,6 +111,31 @@ impl Hub {
     /// Takes an operator away.
     pub fn remove_operator(&self, name: &str) -> Result<(), Failure> {
         self.0.call("DELETE", &format!("/api/v1/operators/{}", encoded(name)), None).map(drop)
+    }
+
+    /// Keeps a way to log in to guests.
+    pub fn add_credential(&self, request: &NewCredential) -> Result<CredentialRow, Failure> {
+        self.post("/api/v1/credentials", request)
+    }
+
+    /// The ways to log in to guests.
+    pub fn credentials(&self) -> Result<Vec<CredentialRow>, Failure> {
+        self.get("/api/v1/credentials")
+    }
+
+    /// Puts another secret in place.
+    pub fn rotate_credential(&self, name: &str, request: &RotateCredential) -> Result<CredentialRow, Failure> {
+        self.post(&format!("/api/v1/credentials/{}/rotate", encoded(name)), request)
+    }
+
+    /// Forgets a way to log in.
+    pub fn remove_credential(&self, name: &str) -> Result<(), Failure> {
+        self.0.call("DELETE", &format!("/api/v1/credentials/{}", encoded(name)), None).map(drop)
+    }
+
+    /// Says yes to a guest's host key.
+    pub fn trust(&self, request: &TrustRequest) -> Result<(), Failure> {
+        self.post::<Value>("/api/v1/host-keys", request).map(drop)
     }
 
     /// Which hub this is.

@@ -88,7 +88,7 @@ impl Machines {
         let worker = PveWorker::new(PveParts {
             client,
             attesting,
-            reach: Box::new(move |target| reaching.reach(target)),
+            reach: Box::new(move |target, _| reaching.reach(target)),
             executable: Box::new(|| process::OWN_EXECUTABLE.into()),
             nodes: None,
             fetched: home.state.join("fetched"),

@@ -67,7 +67,7 @@ impl Systems {
 
 /// Its os-release; `None` where it does not answer or has none, which is not worth a word: what Proxmox says stays.
 fn ask(guest: &Guest, reach: &Reach) -> Option<Os> {
-    let transport = reach(&guest.target()).ok()?;
+    let transport = reach(&guest.target(), &[]).ok()?;
     let finished = transport.exec(Exec::new(["cat", "/etc/os-release"]).timeout(PATIENCE).limit(LIMIT)).ok()?;
     let os = facts::os_of(&finished.stdout_text());
     (finished.success() && !os.id.is_empty()).then_some(os)
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
     use crate::{
         guest::transport::{GuestState, Transport, TransportError},
-        model::{Outcome, Target},
+        model::{Outcome, Target, credential::Way},
         sys::process::Finished,
     };
     use std::sync::{
@@ -113,7 +113,7 @@ mod tests {
     fn filled(systems: &mut Systems, inventory: &mut Inventory, says: &'static str) -> usize {
         let asked = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&asked);
-        let reach = move |target: &Target| -> Result<Box<dyn Transport>, Box<Outcome>> {
+        let reach = move |target: &Target, _: &[Way]| -> Result<Box<dyn Transport>, Box<Outcome>> {
             assert!(target.to_string().starts_with("ct/"));
             Ok(Box::new(Says(says, Arc::clone(&count))))
         };
