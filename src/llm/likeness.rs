@@ -32,7 +32,9 @@ impl Likeness {
             let group = known.get(&letters).copied().unwrap_or_else(|| {
                 let number = new.groups.len();
                 let group = u32::try_from(number).unwrap_or(u32::MAX);
-                pairs(&letters).into_iter().for_each(|pair| new.pairs.entry(pair).or_default().push(group));
+                for pair in pairs(&letters) {
+                    new.pairs.entry(pair).or_default().push(group);
+                }
                 new.groups.push(Group::new());
                 known.insert(letters, number);
                 number

@@ -13,7 +13,7 @@ use crate::model::{
     plan::Proposed,
     selector,
 };
-use std::collections::HashSet;
+use rustc_hash::FxHashSet;
 
 /// Why something can't be resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl Scope<'_> {
         for noun in &expr.exclude {
             excluded.extend(self.noun(noun, true)?);
         }
-        let gone: HashSet<&Target> = excluded.iter().collect();
+        let gone: FxHashSet<&Target> = excluded.iter().collect();
         let empty: Vec<&str> = excluded.iter().filter_map(Target::node_name).collect();
         for noun in &expr.include {
             let mut group = self.noun(noun, false)?;

@@ -314,10 +314,21 @@ fn shared_object(sentence: &Sentence<'_>) -> Option<Vec<Vec<Token>>> {
 /// The one thing that the likeliest readings come to; where they differ and something would change, a question.
 fn choose(readings: &[Reading<'_>], scope: &Scope<'_>) -> Result<Resolved, Problem> {
     let Some(best) = readings.first() else { return Err(ask("I did not understand that.", Vec::new())) };
-    let likely = readings.iter().filter(|reading| reading.cost <= best.cost + 1);
+    let likely = || readings.iter().filter(|reading| reading.cost <= best.cost + 1);
+    // Where nothing is changed the first that can be answered counts.
+    if likely().all(|reading| reading.rule.reads) {
+        let mut problem = None;
+        for reading in likely() {
+            match resolve(reading, scope) {
+                Ok(resolved) => return Ok(resolved),
+                Err(other) => _ = problem.get_or_insert(other),
+            }
+        }
+        return Err(problem.unwrap_or_else(|| ask("I did not understand that.", Vec::new())));
+    }
     let mut found: Vec<Resolved> = Vec::new();
     let mut problem = None;
-    for reading in likely {
+    for reading in likely() {
         match resolve(reading, scope) {
             Ok(resolved) if found.iter().any(|known| known.steps == resolved.steps) => {}
             Ok(resolved) => found.push(resolved),

@@ -5,6 +5,7 @@ use super::{
     Lexicon, Sentence, Vocabulary,
     cut::{Cut, Piece, Sense},
     intent::{Matcher, Reading, Role, Step},
+    mention::Mention,
     noun::{Class, Expr, Filter, Noun, Property},
     token::{self, Kind},
     values::Value,
@@ -21,6 +22,8 @@ const MOST_READINGS: usize = 3;
 pub struct Explanation {
     /// Its words.
     pub words: Vec<Word>,
+    /// What it names, each with what that can be, the likeliest first.
+    pub names: Vec<Name>,
     /// Its clauses and comments; empty where nobody can read it.
     pub parts: Vec<Part>,
 }
@@ -34,6 +37,15 @@ pub struct Word {
     pub meant: Vec<String>,
     /// What it can be: words of the lexicon, and what the inventory has of that name.
     pub as_what: Vec<String>,
+}
+
+/// Some words that name something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Name {
+    /// The words.
+    pub text: String,
+    /// What they can be, and how far-fetched that is, in tenths of a misspelt word.
+    pub can_be: Vec<(String, u32)>,
 }
 
 /// A clause or a comment.
@@ -83,8 +95,17 @@ pub fn explain(text: &str, known: &Known) -> Explanation {
     let pieces = Cut::new(&sentence, &matcher).pieces().unwrap_or_default();
     Explanation {
         words: (0..sentence.tokens.len()).map(|at| word(&sentence, at)).collect(),
+        names: matcher.mentions().told().iter().map(|found| name(&sentence, found)).collect(),
         parts: pieces.iter().map(|piece| part(&sentence, &matcher, *piece)).collect(),
     }
+}
+
+fn name(sentence: &Sentence<'_>, found: &[Mention]) -> Name {
+    let span = found.first().map_or(0..0, |mention| mention.span.clone());
+    let can_be = found.iter().map(|mention| (shown(sentence, &mention.value), mention.cost));
+    let mut name = Name { text: sentence.text(span.start, span.end), can_be: can_be.collect() };
+    name.can_be.dedup_by(|one, other| one.0 == other.0);
+    name
 }
 
 fn word(sentence: &Sentence<'_>, at: usize) -> Word {
@@ -341,6 +362,14 @@ impl fmt::Display for Explanation {
             }
         }
         if self.parts.iter().any(|part| !part.comment) {
+            if !self.names.is_empty() {
+                writeln!(f, "names:")?;
+            }
+            let row = |name: &Name| {
+                let can_be: Vec<String> = name.can_be.iter().map(|(what, cost)| format!("{what} [{cost}]")).collect();
+                (name.text.clone(), can_be.join(" or "))
+            };
+            rows(f, &self.names.iter().map(row).collect::<Vec<_>>())?;
             writeln!(
                 f,
                 "in [ ]: how far-fetched; 0 is word for word, a misspelt word adds 10, the lowest is taken, and from 45 on it is asked"

@@ -32,6 +32,8 @@ pub struct Lexicon {
     contractions: FxHashMap<Text, Vec<Text>>,
     /// Single words of the language: nothing that is one of them is taken for a misspelling.
     known: FxHashSet<Text>,
+    /// Words that say how others belong together, or how many, when and whether.
+    grammar: FxHashSet<Text>,
     /// Words that a misspelling may be corrected to; made when the first word is misspelt.
     spellings: OnceLock<Spellings>,
     /// What each concept is, by its number: the section and the line.
@@ -107,6 +109,11 @@ impl Lexicon {
     /// Whether a lower-case word is one of the language.
     pub fn knows(&self, word: &str) -> bool {
         self.known.contains(word)
+    }
+
+    /// Whether a word says how others belong together, or how many, when and whether: it is never passed over.
+    pub fn binds(&self, word: &str) -> bool {
+        self.grammar.contains(word) || self.background.conditions.contains(&word)
     }
 
     /// The words of the language that a misspelling may have meant.

@@ -1,6 +1,6 @@
 //! The embedded planner: no network, no model, deterministic. A sentence goes through stages, each a file and a type:
-//! tokens → phrases and noun phrases with their costs → readings of a clause → resolved steps. A rule reads a clause only
-//! when it accounts for every word; what is left over, contradicts or fits several things becomes a question.
+//! tokens (`token`) → mentions (`mention`: spans, alternatives, scores) → readings of the parts of a sentence (`cut`,
+//! `intent`) → resolved steps (`resolve`) → the plan (`clause`). A rule reads a part only when it accounts for every word; what is left over, contradicts or fits several things becomes a question.
 
 mod class;
 mod clause;
@@ -12,6 +12,7 @@ mod guard;
 mod intent;
 mod keeping;
 mod lexicon;
+mod mention;
 mod naming;
 mod noun;
 mod pattern;

@@ -10,8 +10,8 @@ use super::{
     vocabulary::name_parts,
 };
 use crate::model::{Op, Target, catalogue, inventory::Guest, plan::Proposed};
+use rustc_hash::FxHashSet;
 use serde_json::{Map, Value as Json};
-use std::collections::HashSet;
 
 /// What a reading comes to.
 #[derive(Debug, Clone, PartialEq)]
@@ -314,7 +314,7 @@ impl<'r> Parts<'r> {
     /// One step for each service and each name that it has, in the order of the text.
     fn services_on(&self, taken: &Taken, scope: &Scope<'_>) -> Result<Resolved, Problem> {
         let mut steps = Vec::new();
-        let left: HashSet<&Target> = taken.targets.iter().collect();
+        let left: FxHashSet<&Target> = taken.targets.iter().collect();
         let ordered: Vec<Target> =
             taken.groups.iter().flatten().filter(|target| left.contains(target)).cloned().collect();
         for word in self.services {

@@ -101,6 +101,29 @@ impl<'a> Sentence<'a> {
         })
     }
 
+    /// Whether a word of the language names nothing, forbids, limits and orders nothing: a question may do without it.
+    pub fn is_idle(&self, at: usize) -> bool {
+        let plain = |token: &&Token| {
+            token.kind == Kind::Word
+                && token.lower.len() > 2
+                && token.lower.bytes().all(|byte| byte.is_ascii_lowercase())
+                && self.lexicon.knows(&token.lower)
+                && !self.lexicon.binds(&token.lower)
+                && !self.vocabulary.knows(&token.lower)
+        };
+        let names = |concept: usize| {
+            let lexicon = self.lexicon;
+            lexicon.actions.contains(&concept)
+                || lexicon.classes.contains_key(&concept)
+                || lexicon.states.contains_key(&concept)
+                || lexicon.systems.contains_key(&concept)
+                || lexicon.services.contains_key(&concept)
+                || lexicon.parts.contains_key(&concept)
+                || lexicon.roles.contains_key(&concept)
+        };
+        self.token(at).as_ref().is_some_and(plain) && !self.phrases(at).iter().any(|phrase| names(phrase.concept))
+    }
+
     /// Whether a token by itself is a filler or punctuation.
     pub fn filler_word(&self, token: &Token) -> Option<()> {
         let punctuation = matches!(token.kind, Kind::Comma | Kind::Stop | Kind::Question);

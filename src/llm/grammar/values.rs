@@ -559,7 +559,9 @@ impl Sentence<'_> {
         let grammatical = !quoted && self.phrases(at).iter().any(|phrase| !phrase.corrected && asks(phrase.concept));
         let more = if misspelt { MISSPELT } else { 0 } + if grammatical { GRAMMATICAL } else { 0 };
         let mut hits = self.free(at, 3, 15, 10);
-        hits.iter_mut().for_each(|hit| hit.cost += more);
+        for hit in &mut hits {
+            hit.cost += more;
+        }
         hits
     }
 

@@ -37,7 +37,7 @@ impl<'a> Vocabulary<'a> {
         if self.has_tag(word) {
             return vec![word.to_owned()];
         }
-        let group = lexicon.tags.iter().find(|group| group.iter().any(|tag| *tag == word));
+        let group = lexicon.tags.iter().find(|group| group.contains(&word));
         group.map_or_else(Vec::new, |group| {
             group.iter().filter(|tag| self.has_tag(tag)).map(|tag| (*tag).to_owned()).collect()
         })
@@ -77,7 +77,8 @@ impl<'a> Vocabulary<'a> {
         let letters = stem.len() >= 2 && stem.bytes().all(|byte| byte.is_ascii_lowercase());
         let stranger = !lexicon.knows(stem) && !self.knows(stem) && !self.knows(&token.lower);
         let shouted = letters && stranger && token.text == token.text.to_uppercase();
-        if !shouted && !(LABELS.contains(&stem) && !self.knows(&token.lower)) {
+        let labelled = shouted || LABELS.contains(&stem) && !self.knows(&token.lower);
+        if !labelled {
             return 0;
         }
         let number =

@@ -23,7 +23,9 @@ impl Lexicon {
         }
         for (name, participles) in &file.passive {
             let concept = making.line(name, &[]);
-            participles.iter().for_each(|phrase| enter(&mut making.lexicon.participles, phrase, concept));
+            for phrase in participles {
+                enter(&mut making.lexicon.participles, phrase, concept);
+            }
         }
         making.tables(&file);
         let mut numbers = BTreeMap::new();
@@ -50,6 +52,7 @@ impl Lexicon {
         let spelled = file.contractions.iter().map(|(short, long)| (*short, long.split_whitespace().collect()));
         lexicon.contractions = spelled.collect();
         lexicon.learn_words(&file.grammar);
+        lexicon.grammar = file.grammar.into_iter().collect();
         lexicon.learn_needs();
         Ok(lexicon)
     }
@@ -94,14 +97,18 @@ impl Making {
         let known = self.lexicon.lines.get(name).copied();
         let concept = known.unwrap_or_else(|| self.concept("", name));
         self.lexicon.lines.insert(name, concept);
-        phrases.iter().for_each(|phrase| enter(&mut self.lexicon.phrases, phrase, concept));
+        for phrase in phrases {
+            enter(&mut self.lexicon.phrases, phrase, concept);
+        }
         concept
     }
 
     /// Takes phrases in under a concept of their own.
     fn own(&mut self, kind: Text, name: Text, phrases: &[Text]) -> usize {
         let concept = self.concept(kind, name);
-        phrases.iter().for_each(|phrase| enter(&mut self.lexicon.phrases, phrase, concept));
+        for phrase in phrases {
+            enter(&mut self.lexicon.phrases, phrase, concept);
+        }
         concept
     }
 
