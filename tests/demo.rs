@@ -320,6 +320,40 @@ fn an_agent_goes_down_and_comes_up_with_its_guest() {
 }
 
 #[test]
+fn what_a_plan_has_done_is_known_at_once_and_taken_back() {
+    let newcomer = Newcomer::new();
+    let mut piped = Piped::start(&newcomer);
+    let run = |words: &[&str]| -> Value {
+        let mut command = newcomer.command(&[words, &["--json"]].concat());
+        let ended = Ended::of(command.env("REMOTECTL_HUB", &piped.socket).output().expect("it starts"));
+        let answer = ended.out.lines().last().and_then(|line| serde_json::from_str(line).ok());
+        answer.unwrap_or_else(|| panic!("{words:?}: {}", ended.whole()))
+    };
+    let id = |answer: &Value| answer["id"].as_str().expect("a plan").to_owned();
+    let status = || run(&["guests", "ct/121"])[0]["status"].clone();
+    let started = run(&["run", "guest.start", "ct/121", "--yes"]);
+    assert_eq!(status(), "running");
+    let undone = run(&["undo", &id(&started), "--yes"]);
+    assert_eq!((told(&undone), status()), ("guest.shutdown ct/121".into(), "stopped".into()));
+    let copied = run(&["run", "guest.clone", "ct/121", "name=wiki-copy", "--yes"]);
+    let copy = copied["results"][0]["data"]["target"].as_str().expect("a vmid was given").to_owned();
+    assert_eq!(run(&["guests", &copy])[0]["name"], "wiki-copy");
+    let undone = run(&["undo", &id(&copied), "--confirm", "wiki-copy"]);
+    assert_eq!(told(&undone), format!("guest.destroy {copy}"));
+    assert_eq!(run(&["guests", "name=wiki-copy"]), serde_json::json!([]));
+    let mut again = newcomer.command(&["undo", &id(&copied)]);
+    let again = Ended::of(again.env("REMOTECTL_HUB", &piped.socket).output().expect("it starts"));
+    assert!(
+        again.err.contains(&format!("{copy} wiki-copy, which it made, is not there any more")),
+        "{}",
+        again.whole()
+    );
+    piped.say("quit");
+    assert_eq!(wait(&mut piped.child).code(), Some(0));
+    newcomer.nothing_is_left();
+}
+
+#[test]
 fn signals_leave_nothing() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
         let newcomer = Newcomer::new();

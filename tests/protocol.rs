@@ -4,8 +4,15 @@ mod common;
 
 use common::{Agent, Hub, wait_until};
 use remotectl::{
-    link::wire::AgentRole,
-    model::{Answer, Exit, Failure, Target, messages::Event},
+    link::wire::{AgentRole, Told},
+    model::{
+        Answer, Exit, Failure, Inventory, Target,
+        messages::{Event, GuestRow},
+    },
+};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
 #[test]
@@ -60,6 +67,36 @@ fn what_needs_an_approval_does_not_run_without_one() {
     assert_eq!(hub.execute(&plan).unwrap_err().message, format!("plan {} is done", plan.id));
 }
 
+/// The homelab, with ct/121 in this state.
+fn homelab(state: &str) -> Told {
+    let mut inventory: Inventory = serde_json::from_str(include_str!("fixtures/homelab.json")).expect("an inventory");
+    let guest = inventory.guests.iter_mut().find(|guest| guest.vmid == 121).expect("it is there");
+    state.clone_into(&mut guest.status);
+    Told::Inventory { inventory: Box::new(inventory) }
+}
+
+#[test]
+fn whoever_reads_a_result_is_answered_by_what_came_of_it() {
+    let hub = Hub::start();
+    let agent = Agent::join(&hub, AgentRole::PveAgent, "node/pve1");
+    hub.wait_online(&agent.target);
+    agent.link().tell(homelab("stopped")).unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    agent.tell(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        vec![homelab("running")]
+    });
+    let plan = hub.plan("guest.start", "ct/121", &[]);
+    assert!(plan.steps[0].undo.is_some(), "it is stopped: there will be something to undo");
+    hub.approve(&plan).ok();
+    hub.execute(&plan).unwrap();
+    let rows: Vec<GuestRow> = hub.get("/api/v1/guests?selector=ct/121").unwrap();
+    assert_eq!((rows[0].guest.status.as_str(), asked.load(Ordering::SeqCst)), ("running", 1));
+    // The plan after it knows that it runs: whoever stops it can start it again.
+    assert_eq!(hub.plan("guest.start", "ct/121", &[]).steps[0].undo, None, "it runs already");
+}
+
 #[test]
 fn results_survive_the_hubs_restart_and_nothing_runs_twice() {
     let mut hub = Hub::start();
@@ -95,7 +132,8 @@ fn strangers_get_nothing_and_change_nothing() {
         ("POST", "/agent/v1/output"),
         ("GET", "/agent/v1/artifact/0000000000000000000000000000000000000000000000000000000000000000"),
     ] {
-        for token in [None, Some("Bearer x"), Some("Bearer a.b.c")] {
+        // More of them, and every route there is: tests/hostile/routes.rs.
+        for token in [None, Some("Bearer a.b.c")] {
             let status = hub.over_tls(method, path, token);
             assert_eq!(status, 401, "{method} {path} with {token:?}");
         }

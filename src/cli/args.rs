@@ -106,6 +106,9 @@ pub enum Command {
     /// Says how a plan ended whose end nobody knows: you have looked
     #[command(after_help = "Example:\n  remotectl settle 7Q2K done --reason \"nginx is at 1.24\"")]
     Settle(SettleArgs),
+    /// Takes back what a plan has done, by a plan of its own
+    #[command(after_help = "Examples:\n  remotectl undo 7Q2K\n  remotectl undo 7Q2K --dry-run")]
+    Undo(UndoArgs),
     /// Shows a plan with its results
     #[command(after_help = "Example:\n  remotectl show 7Q2K --json")]
     Show(PlanIdArgs),
@@ -458,6 +461,22 @@ pub struct SettleArgs {
     /// Only on this target.
     #[arg(long, value_name = "TARGET")]
     pub target: Option<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `undo`.
+#[derive(Debug, Args)]
+pub struct UndoArgs {
+    /// The plan, such as 7Q2K.
+    pub id: String,
+    /// Only show what would take it back; that is not kept.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How to agree beforehand.
+    #[command(flatten)]
+    pub yes: YesArgs,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,

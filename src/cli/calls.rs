@@ -4,8 +4,8 @@
 use super::{
     args::{
         AgentsArgs, AgentsCommand, ApproveArgs, AskArgs, Command, DemoArgs, DeployArgs, DownArgs, HistoryArgs,
-        ListArgs, LowArgs, PlanArgs, PlanIdArgs, PlannerChoice, RunArgs, SelectArgs, SettleArgs, Shell, UpArgs,
-        UpdateArgs,
+        ListArgs, LowArgs, PlanArgs, PlanIdArgs, PlannerChoice, RunArgs, SelectArgs, SettleArgs, Shell, UndoArgs,
+        UpArgs, UpdateArgs,
     },
     credential::CredentialCommand,
     flow::Consent,
@@ -137,6 +137,10 @@ pub enum Role {
     HubUninstall(bool),
     /// `hub check`.
     HubCheck(HubOptions),
+    /// `hub backup`: into which file.
+    HubBackup(HubOptions, PathBuf),
+    /// `hub restore`: from which file, by the recovery key in which one.
+    HubRestore(HubOptions, PathBuf, Option<String>),
     /// `hub artifact add`: how the hub is found, the file, whether to print JSON.
     ArtifactAdd(HubOptions, PathBuf, bool),
     /// `hub artifact remove`: which version.
@@ -205,6 +209,7 @@ impl TryFrom<LowArgs> for HiArgs {
             Command::Deny(args) => Self::Client(Client::Deny(args)),
             Command::Cancel(args) => Self::Client(Client::Cancel(args)),
             Command::Settle(args) => Self::Client(Client::Settle(args)),
+            Command::Undo(args) => Self::Client(undo(args)),
             Command::Show(args) => Self::Client(Client::Show(args)),
             Command::History(args) => Self::Client(Client::History(args)),
             Command::Demo(args) => Self::Demo(args),
@@ -254,8 +259,7 @@ fn ask(args: AskArgs) -> Result<Client, Failure> {
         planner: planner(args.planner),
         conversation: args.conversation,
         dry_run: args.dry_run,
-        start: false,
-        run: None,
+        ..PlanRequest::default()
     };
     Ok(Client::Ask(request, Consent { yes: args.yes.yes, typed: args.yes.confirm }, args.json))
 }
@@ -264,6 +268,11 @@ fn run(args: RunArgs) -> Result<Client, Failure> {
     let run = operation::request(&args)?;
     let request = PlanRequest { run: Some(run), dry_run: args.dry_run, ..PlanRequest::default() };
     Ok(Client::Ask(request, Consent { yes: args.yes.yes, typed: args.yes.confirm }, args.json))
+}
+
+fn undo(args: UndoArgs) -> Client {
+    let request = PlanRequest { undo: Some(args.id), dry_run: args.dry_run, ..PlanRequest::default() };
+    Client::Ask(request, Consent { yes: args.yes.yes, typed: args.yes.confirm }, args.json)
 }
 
 fn select(op: &str, args: SelectArgs, argument: Option<(&str, String)>) -> Client {
@@ -295,6 +304,10 @@ fn hub(command: HubCommand) -> HiArgs {
         HubCommand::Install(args) => HiArgs::Role(Role::HubInstall(args.into())),
         HubCommand::Uninstall(args) => HiArgs::Role(Role::HubUninstall(args.purge)),
         HubCommand::Check(args) => HiArgs::Role(Role::HubCheck(args.into())),
+        HubCommand::Backup { file, hub } => HiArgs::Role(Role::HubBackup(hub.into(), file)),
+        HubCommand::Restore { file, recovery_key, hub } => {
+            HiArgs::Role(Role::HubRestore(hub.into(), file, recovery_key))
+        }
         HubCommand::Artifact(ArtifactCommand::Add { file, json, hub }) => {
             HiArgs::Role(Role::ArtifactAdd(hub.into(), file, json))
         }

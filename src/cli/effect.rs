@@ -1,7 +1,7 @@
 //! What a step comes to, in a sentence for people: what it interrupts or destroys, and what would put it back.
 
 use super::book::Book;
-use crate::model::{Op, Risk, Step, Target};
+use crate::model::{Op, Risk, Step, Target, undo};
 
 /// The arguments of an operation as one reads them: `nginx`, `max_connections = 200 in postgresql.conf`.
 pub fn arguments(op: &Op) -> String {
@@ -55,10 +55,11 @@ pub fn sentence(step: &Step, book: &Book) -> String {
             };
             format!("Undo: {what}{whom}.")
         }
-        None if step.risk == Risk::Critical => "Can't be undone.".to_owned(),
-        None => match lasting(&step.op) {
-            Some(why) => format!("Can't be undone by remotectl: {why}."),
-            None => "Nothing to undo.".to_owned(),
+        None => match (undo::told_after(&step.op), undo::lasting(&step.op)) {
+            (Some(what), _) => format!("Undo: afterwards, `remotectl undo` {what}."),
+            (None, _) if step.risk == Risk::Critical => "Can't be undone.".to_owned(),
+            (None, Some(why)) => format!("Can't be undone by remotectl: {why}."),
+            (None, None) => "Nothing to undo.".to_owned(),
         },
     };
     format!("{effect} {undo}").trim_start().to_owned()
@@ -87,24 +88,6 @@ fn effect(op: &Op, who: &str) -> String {
         Op::AgentRemove {} => format!("{who}: no agent, nothing left behind."),
         _ => String::new(),
     }
-}
-
-/// Why nothing takes the step back although it leaves something behind; `None` where it leaves nothing.
-fn lasting(op: &Op) -> Option<&'static str> {
-    Some(match op {
-        Op::GuestCreate { .. } | Op::GuestClone { .. } | Op::GuestRestore { .. } => {
-            "its vmid is given when it is made; the result says how to destroy it again"
-        }
-        Op::GuestSnapshot { .. } => "its name is made when it is taken; the result says how to delete it again",
-        Op::GuestResize { .. } => "a disk can't shrink",
-        Op::GuestDeleteSnapshot { .. } => "what a snapshot holds is gone with it",
-        Op::GuestConfigure { .. } => "how it is configured now is not known",
-        Op::GuestMigrate { .. } | Op::NodeDrain { .. } => "where the guests are now is not known, or not one node",
-        Op::PackageUpgrade { .. } => "the versions before are not kept",
-        Op::ExecRun { .. } => "what the command changes is not known",
-        Op::AgentUpdate { .. } => "the version before is not known, or not the same everywhere",
-        _ => return None,
-    })
 }
 
 /// `web-server`, `web-server and blog`, `6 targets`.

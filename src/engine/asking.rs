@@ -2,10 +2,14 @@
 
 use super::{
     Engine,
+    deciding::find_plan,
     planning::{PlanMeta, make_plan},
 };
 use crate::{
-    llm::{Known, Proposal, conversation},
+    llm::{
+        Known, Proposal,
+        conversation::{self, Context},
+    },
     model::{
         Answer, Exit, Failure, Inventory, Op, Plan, Target,
         answer::PlanView,
@@ -28,10 +32,17 @@ const CONVERSATIONS: usize = 1000;
 /// The longest sentence that is read, in bytes.
 const LONGEST_TEXT: usize = 16 << 10;
 
+/// A conversation: what was said last, and the plan that came of it.
+#[derive(Default)]
+pub(super) struct Talk {
+    context: Context,
+    plan: Option<String>,
+}
+
 impl Engine {
     /// Makes a plan, and keeps it unless it is only to be shown.
     pub async fn make(&self, request: PlanRequest, operator: &str) -> Result<Answer, Failure> {
-        let dry_run = request.dry_run;
+        let (dry_run, conversation) = (request.dry_run, request.conversation.clone());
         let mut tries = 0;
         loop {
             let plan = match self.plan(request.clone()) {
@@ -44,8 +55,15 @@ impl Engine {
                 return Ok(answer);
             }
             tries += 1;
+            let id = plan.body.id.clone();
             match self.store.add_plan(plan, operator.to_owned()).await {
-                Ok(()) => return Ok(answer),
+                Ok(()) => {
+                    let mut talks = self.talks.lock().unwrap_or_else(PoisonError::into_inner);
+                    if let Some(talk) = conversation.and_then(|talk| talks.get_mut(&talk)) {
+                        talk.plan = Some(id);
+                    }
+                    return Ok(answer);
+                }
                 // Another plan has that short name.
                 Err(StoreError::Conflict(_)) if tries < NAMES => {}
                 Err(error) => return Err(stored("keeping the plan", &error)),
@@ -56,23 +74,24 @@ impl Engine {
     fn plan(&self, request: PlanRequest) -> Result<Plan, Refusal> {
         let known = self.known();
         let inventory = known.inventory();
-        let (proposal, planner, text) = match (request.text, request.run) {
-            (Some(text), None) if text.len() <= LONGEST_TEXT => {
+        let (proposal, planner, text) = match (request.text, request.run, request.undo) {
+            (Some(text), None, None) if text.len() <= LONGEST_TEXT => {
                 known_planner(request.planner.as_deref())?;
                 if inventory.nodes.is_empty() {
                     return Err(no_cluster().into());
                 }
-                (self.propose(&text, request.conversation, &known), self.planner.name(), text)
+                (self.propose(&text, request.conversation, &known)?, self.planner.name(), text)
             }
-            (Some(_), None) => {
+            (Some(_), None, None) => {
                 return Err(Failure::usage(format!("the sentence is longer than {} KiB", LONGEST_TEXT >> 10)).into());
             }
-            (None, Some(run)) => {
+            (None, Some(run), None) => {
                 let proposal = proposal_of(&run, inventory)?;
                 let proposal = if request.start { with_start(proposal, inventory) } else { proposal };
                 (proposal, "run", String::new())
             }
-            _ => return Err(Failure::usage("a request has either a text or an operation").into()),
+            (None, None, Some(id)) => (self.taken_back(&id, inventory)?, "run", String::new()),
+            _ => return Err(Failure::usage("a request has a text, an operation, or a plan to take back").into()),
         };
         let meta = PlanMeta { id: Self::plan_id(), text, planner: planner.to_owned(), created: clock::unix_seconds() };
         let mut plan = make_plan(proposal, meta, inventory, &self.policy).map_err(Refusal::Answer)?;
@@ -81,16 +100,28 @@ impl Engine {
     }
 
     /// A sentence by itself, or after what was said in its conversation.
-    fn propose(&self, text: &str, conversation: Option<String>, known: &Known) -> Proposal {
-        let Some(id) = conversation else { return self.planner.plan(text, known) };
+    fn propose(&self, text: &str, conversation: Option<String>, known: &Known) -> Result<Proposal, Failure> {
+        let Some(id) = conversation else { return Ok(self.planner.plan(text, known)) };
         let mut talks = self.talks.lock().unwrap_or_else(PoisonError::into_inner);
-        let (proposal, context) = conversation::plan(self.planner.as_ref(), talks.get(&id), text, known);
+        let before = talks.get(&id);
+        // Of a plan that has run its results tell more than what was known before.
+        let run = before.and_then(|talk| talk.plan.as_ref()).filter(|_| conversation::is_undo(text));
+        let run = run.filter(|plan| find_plan(&self.store, plan).is_ok_and(|stored| !stored.results.is_empty()));
+        let (proposal, context) = match run {
+            Some(plan) => {
+                let proposal = self.taken_back(plan, known.inventory())?;
+                let context = conversation::after(before.map(|talk| &talk.context), &proposal, known);
+                (proposal, context)
+            }
+            None => conversation::plan(self.planner.as_ref(), before.map(|talk| &talk.context), text, known),
+        };
         // Forgetting all of them is rare and harmless: what is meant is asked again.
         if talks.len() >= CONVERSATIONS {
             talks.clear();
         }
-        talks.insert(id, context);
-        proposal
+        let talk = talks.entry(id).or_default();
+        talk.context = context;
+        Ok(proposal)
     }
 }
 

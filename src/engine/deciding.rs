@@ -16,7 +16,7 @@ use crate::{
         outcome::Ending,
         state::{PlanEvent, PlanState},
     },
-    store::StoredPlan,
+    store::{Store, StoredPlan},
     sys::clock,
 };
 use std::sync::Arc;
@@ -97,10 +97,15 @@ impl Engine {
     }
 
     fn find(&self, id: &str) -> Result<StoredPlan, Failure> {
-        let id = id.to_ascii_uppercase();
-        let found = self.store.plan(&id).map_err(|error| stored("reading the plan", &error))?;
-        found.ok_or_else(|| Failure::new(format!("there is no plan {id}")).help("`remotectl history` lists them"))
+        find_plan(&self.store, id)
     }
+}
+
+/// A plan by its name, typed in either case.
+pub(super) fn find_plan(store: &Store, id: &str) -> Result<StoredPlan, Failure> {
+    let id = id.to_ascii_uppercase();
+    let found = store.plan(&id).map_err(|error| stored("reading the plan", &error))?;
+    found.ok_or_else(|| Failure::new(format!("there is no plan {id}")).help("`remotectl history` lists them"))
 }
 
 fn record(stored: StoredPlan) -> PlanRecord {

@@ -16,18 +16,20 @@ pub mod planning;
 pub mod quarantine;
 pub mod roster;
 pub mod seal;
+mod undoing;
 pub mod updates;
 
 pub use built::is_built;
 
 use crate::{
-    link::{join::Pointer, keys::SigningKey},
-    llm::{Known, Planner, conversation::Context},
+    link::{envelope::Signed, join::Pointer, keys::SigningKey},
+    llm::{Known, Planner},
     model::{Policy, messages::Event},
     store::{Store, StoreError},
     sys::{aead::AeadKey, clock, random},
 };
 use artifacts::Artifacts;
+use asking::Talk;
 use delivery::Delivery;
 use overview::Overview;
 use quarantine::Incarnations;
@@ -51,6 +53,8 @@ pub struct Identity {
     pub epoch: u64,
     /// Signs commands; kept in a file outside the database.
     pub key: Arc<SigningKey>,
+    /// By which agents of an epoch before are led to this one; none in the first.
+    pub announcement: Option<Signed>,
 }
 
 /// What the engine is made of.
@@ -86,7 +90,7 @@ pub struct Engine {
     vault: AeadKey,
     planner: Box<dyn Planner>,
     /// What was last said in each conversation.
-    talks: Mutex<HashMap<String, Context>>,
+    talks: Mutex<HashMap<String, Talk>>,
     /// Held while who an agent is, or whether it is listened to, changes.
     membership: tokio::sync::Mutex<()>,
     /// Rises with each of those changes.

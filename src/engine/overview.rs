@@ -235,6 +235,7 @@ fn lack(inventory: &Inventory, guest: &Guest) -> (Option<String>, Option<String>
         Some(agent) if agent.online() => (None, None),
         Some(_) => (Some("does not answer".to_owned()), deploy),
         None if guest.template => (Some("template".to_owned()), None),
+        None if !guest.os.takes_agent() => (Some(format!("no agent for {} yet", guest.os.label())), None),
         None if guest.status == "stopped" => {
             (Some("stopped".to_owned()), Some(format!("remotectl run guest.start {target}")))
         }
@@ -245,5 +246,26 @@ fn lack(inventory: &Inventory, guest: &Guest) -> (Option<String>, Option<String>
             (Some("no guest agent answers".to_owned()), Some(format!("qm set {} --agent 1", guest.vmid)))
         }
         None => (None, deploy),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lacking_comes_with_the_command_that_mends_it() {
+        let homelab: Inventory = serde_json::from_str(include_str!("../../tests/fixtures/homelab.json")).unwrap();
+        let said = |vmid: u32| {
+            let (why, help) = lack(&homelab, homelab.guest(vmid).unwrap());
+            (why.unwrap_or_default(), help.unwrap_or_default())
+        };
+        let own = |why: &str, help: &str| (why.to_owned(), help.to_owned());
+        assert_eq!(said(151), own("", "remotectl deploy ct/151"));
+        assert_eq!(said(102), own("no pve-agent on pve2", "remotectl deploy node/pve2"));
+        assert_eq!(said(121), own("stopped", "remotectl run guest.start ct/121"));
+        assert_eq!(said(230), own("no guest agent answers", "qm set 230 --agent 1"));
+        assert_eq!(said(210), own("no agent for Windows 2022 yet", ""));
+        assert_eq!(said(900), own("template", ""));
     }
 }

@@ -55,6 +55,20 @@ pub fn plan(planner: &dyn Planner, before: Option<&Context>, text: &str, known: 
     (proposal, context)
 }
 
+/// Whether a sentence only takes back what was done last.
+pub fn is_undo(text: &str) -> bool {
+    takes_back(&words(text))
+}
+
+/// What to remember after a proposal that came about without a planner.
+pub fn after(before: Option<&Context>, proposal: &Proposal, known: &Known) -> Context {
+    let planned = match proposal {
+        Proposal::Plan { steps, .. } => with_undo(steps, known.inventory()),
+        _ => before.map(|context| context.planned.clone()).unwrap_or_default(),
+    };
+    Context { planned, open: None }
+}
+
 impl Context {
     /// The answer to the open question, if it is one.
     fn answered(&self, planner: &dyn Planner, words: &[String], known: &Known) -> Option<(Proposal, About)> {

@@ -190,6 +190,15 @@ impl Os {
         Self { id: id.to_owned(), version: version.to_owned(), family: family(id).to_owned() }
     }
 
+    /// Whether the agent can run there: it is a Linux program that needs a writable system. Nothing is known against a
+    /// system that nobody has told.
+    pub fn takes_agent(&self) -> bool {
+        const WITHOUT: [&str; 4] = ["bsd", "haos", "windows", "darwin"];
+        // Inventories differ in what they call a family; the id tells too.
+        let names = [self.id.as_str(), &self.family, family(&self.id), family(&self.family)];
+        !names.iter().any(|name| WITHOUT.contains(name))
+    }
+
     /// For people: `Ubuntu 24.04`; empty where unknown.
     pub fn label(&self) -> String {
         let name = match self.id.as_str() {
@@ -267,4 +276,18 @@ pub fn family(id: &str) -> &str {
 fn capitalised(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agent_is_for_linux() {
+        for (id, takes) in [("debian", true), ("", true), ("haos", false), ("opnsense", false), ("windows", false)] {
+            assert_eq!(Os::new(id, "").takes_agent(), takes, "{id}");
+        }
+        let told = |id: &str, family: &str| Os { id: id.into(), version: String::new(), family: family.into() };
+        assert!(!told("pfsense", "other").takes_agent() && !told("win11", "windows").takes_agent());
+    }
 }

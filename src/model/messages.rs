@@ -12,7 +12,7 @@ use super::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// `POST /api/v1/plans`: make a plan; answered with an `Answer`. Exactly one of `text` and `run`.
+/// `POST /api/v1/plans`: make a plan; answered with an `Answer`. Exactly one of `text`, `run` and `undo`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanRequest {
@@ -22,6 +22,9 @@ pub struct PlanRequest {
     /// An operation without language.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunRequest>,
+    /// The plan that is to be taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<String>,
     /// `auto`, `grammar` or `model`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub planner: Option<String>,
@@ -276,6 +279,9 @@ pub struct NewOperator {
     pub name: String,
     /// `admin`, `operator` or `viewer`.
     pub role: String,
+    /// How long their token is good, in seconds; until they are removed where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<i64>,
 }
 
 /// The answer to it: shown once.
@@ -285,6 +291,9 @@ pub struct OperatorToken {
     pub name: String,
     /// What to give to `remotectl login`: addresses, hub id, fingerprint and token in one string.
     pub login_string: String,
+    /// When the token ends, in seconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<i64>,
 }
 
 /// `GET /api/v1/operators`.
@@ -296,6 +305,15 @@ pub struct OperatorRow {
     pub role: String,
     /// When their token was made, in seconds since the epoch.
     pub created: i64,
+    /// When it ends, in seconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<i64>,
+    /// Whether it has ended.
+    #[serde(default)]
+    pub expired: bool,
+    /// When it was used last, to the minute, in seconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<i64>,
 }
 
 /// `POST /api/v1/credentials`: a way to log in to guests; answered with its `CredentialRow`.

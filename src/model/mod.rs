@@ -22,6 +22,7 @@ pub mod selector;
 pub mod shell;
 pub mod state;
 pub mod target;
+pub mod undo;
 pub mod values;
 pub mod version;
 

@@ -6,7 +6,7 @@ use super::{
     error::ApiError,
     lenient,
     requests::{Place, cluster, guests, snapshots},
-    resources::{Config, Resource, fixed_addresses, incarnation, setting},
+    resources::{Config, Current, Resource, fixed_addresses, incarnation, setting},
 };
 use crate::{
     model::{
@@ -28,6 +28,9 @@ const FRESH: i64 = 300;
 /// How many guests that nothing has happened to are read anew in one pass: many at once would make one pass a long one.
 const RENEWED: usize = 100;
 
+/// How long Proxmox's list of guests may be behind a task, in seconds: each node reports every 10 s.
+const REPORTED: i64 = 20;
+
 /// Parts of the types of tasks after which a guest is read anew: `qmrollback`, `vzrestore`, `resize`, …
 const CHANGING: &[&str] =
     &["rollback", "restore", "create", "clone", "snapshot", "template", "config", "resize", "migrate", "move"];
@@ -36,6 +39,11 @@ const CHANGING: &[&str] =
 #[derive(Debug, Default)]
 pub struct Known {
     renewed: usize,
+    /// How many were looked at in this pass because something was done to them.
+    looked: usize,
+    up: HashSet<String>,
+    /// Guests that something was done to, and until when the list may not tell of it yet.
+    recent: HashMap<Vmid, i64>,
     details: HashMap<(GuestKind, Vmid), Details>,
     /// Tasks of the cluster's list that have ended and been taken note of; `None` before the first pass.
     tasks: Option<HashSet<String>>,
@@ -80,6 +88,7 @@ pub(super) struct SnapshotLine {
 impl Known {
     /// Has the next pass read a guest anew: after a task of ours.
     pub fn forget(&mut self, vmid: Vmid) {
+        self.recent.insert(vmid, clock::unix_seconds() + REPORTED);
         for (_, details) in self.details.iter_mut().filter(|((_, known), _)| *known == vmid) {
             details.of.clear();
         }
@@ -89,25 +98,44 @@ impl Known {
     pub(super) fn notice_tasks(&mut self, client: &Client) {
         // Without the list, details are as old as they may be.
         let Ok(lines) = client.ask::<Vec<TaskLine>>(&cluster::recent_tasks()) else { return };
-        let ended = lines
-            .into_iter()
-            .filter(|line| line.endtime.is_some() && CHANGING.iter().any(|word| line.kind.contains(word)));
         let before = self.tasks.take();
         let mut now = HashSet::new();
-        for line in ended {
+        for line in lines.into_iter().filter(|line| line.endtime.is_some()) {
             let new = before.as_ref().is_some_and(|before| !before.contains(&line.upid));
-            if let Some(vmid) = line.id.parse().ok().filter(|_| new) {
-                self.forget(vmid);
+            match line.id.parse::<Vmid>().ok().filter(|_| new) {
+                Some(vmid) if CHANGING.iter().any(|word| line.kind.contains(word)) => self.forget(vmid),
+                Some(vmid) => drop(self.recent.insert(vmid, clock::unix_seconds() + REPORTED)),
+                None => {}
             }
             now.insert(line.upid);
         }
         self.tasks = Some(now);
     }
 
-    /// A pass over these guests begins.
-    pub(super) fn begin_pass(&mut self, there: &HashSet<(GuestKind, Vmid)>) {
+    /// A pass over these guests begins, with these nodes up.
+    pub(super) fn begin_pass(&mut self, there: &HashSet<(GuestKind, Vmid)>, up: HashSet<String>) {
+        self.up = up;
         self.details.retain(|id, _| there.contains(id));
+        let now = clock::unix_seconds();
+        self.recent.retain(|_, until| (now..=now + REPORTED).contains(until));
         self.renewed = 0;
+        self.looked = 0;
+    }
+
+    /// A guest's line as it would be if its node had reported since the last task: the guest itself is asked for a while.
+    pub(super) fn as_it_is(&mut self, client: &Client, line: &Resource, kind: GuestKind, vmid: Vmid) -> Resource {
+        let mut line = line.clone();
+        // Just made: its node is up, and has not reported it yet.
+        let new = line.status == "unknown" && self.up.contains(&line.node);
+        if !(new || self.recent.contains_key(&vmid)) || self.looked >= RENEWED {
+            return line;
+        }
+        self.looked += 1;
+        // Without an answer the list is the best there is.
+        if let Ok(now) = client.ask::<Current>(&guests::current(&Place { node: &line.node, kind, vmid })) {
+            line.take_over(now);
+        }
+        line
     }
 
     /// The kept details where they still hold, new ones otherwise.
@@ -296,6 +324,9 @@ mod tests {
                 "/api2/json/cluster/resources" => answer(&self.resources),
                 "/api2/json/cluster/tasks" => answer(&self.tasks.lock().unwrap()),
                 "/api2/json/cluster/status" => answer(br#"{"data":[{"type":"cluster","name":"large"}]}"#),
+                path if path.ends_with("/status/current") => answer(
+                    br#"{"data":{"status":"running","name":"guest-107","maxmem":536870912,"uptime":17,"tags":"prod;web"}}"#,
+                ),
                 path if path.ends_with("/version") => answer(br#"{"data":{"version":"9.2.11"}}"#),
                 _ => {
                     *asked += 1;

@@ -127,10 +127,14 @@ fn storages(resources: &[Resource]) -> Vec<Storage> {
 fn read_guests(client: &Client, resources: &[Resource], known: &mut Known) -> Vec<Guest> {
     let lines: Vec<_> = resources.iter().filter_map(|line| Some((line, line.guest()?))).collect();
     let there: HashSet<(GuestKind, Vmid)> = lines.iter().map(|(_, id)| *id).collect();
-    known.begin_pass(&there);
+    let up = resources.iter().filter(|line| line.kind == "node" && line.status == "online");
+    known.begin_pass(&there, up.map(|line| line.node.clone()).collect());
     lines
         .into_iter()
-        .map(|(line, (kind, vmid))| guest(line, kind, vmid, known.details(client, line, kind, vmid)))
+        .map(|(line, (kind, vmid))| {
+            let line = known.as_it_is(client, line, kind, vmid);
+            guest(&line, kind, vmid, known.details(client, &line, kind, vmid))
+        })
         .collect()
 }
 

@@ -57,6 +57,23 @@ impl Resource {
     }
 }
 
+impl Resource {
+    /// Takes over what a guest says of itself; what it leaves out stays as it was listed.
+    pub fn take_over(&mut self, now: Current) {
+        let Current { status, name, uptime, lock, template, cpus, maxmem, maxdisk, tags, ha, .. } = now;
+        if !name.is_empty() {
+            self.name = name;
+        }
+        for (listed, told) in [(&mut self.maxcpu, cpus), (&mut self.maxmem, maxmem), (&mut self.maxdisk, maxdisk)] {
+            *listed = if told > 0 { told } else { *listed };
+        }
+        if ha.managed {
+            self.hastate = ha.state;
+        }
+        (self.status, self.uptime, self.lock, self.template, self.tags) = (status, uptime, lock, template, tags);
+    }
+}
+
 /// A storage of a node.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]

@@ -352,9 +352,9 @@ impl Worker for PveWorker {
             }
             Work::Perform { op } if policy::runs(op) == Runs::Pve => {
                 let outcome = proxmox::perform(&self.parts.client, op, target, &task);
-                if let Some(vmid) = target.vmid() {
-                    self.known.lock().unwrap_or_else(PoisonError::into_inner).forget(vmid);
-                }
+                let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+                let made = outcome.data["target"].as_str().and_then(|made| made.parse::<Target>().ok());
+                made.iter().chain([target]).filter_map(Target::vmid).for_each(|vmid| known.forget(vmid));
                 outcome
             }
             Work::Perform { op } => host::perform(op, self.parts.host.machine(), &task),

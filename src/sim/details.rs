@@ -56,6 +56,22 @@ pub struct Faults {
     pub no_quorum: bool,
     /// Guests that HA's rules keep from being moved, each by another one: `ct:102`.
     pub kept_by_ha: BTreeMap<u32, String>,
+    /// Guests whose nodes have not reported for a while, with what the cluster's list still says of them: `stopped`, or
+    /// `unknown` of one that was made since.
+    pub unreported: BTreeMap<u32, String>,
+    /// The next request of this kind is passed on to its node, and the connection to that breaks.
+    pub broken: Option<Broken>,
+}
+
+/// A request whose answer from another node does not come back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// Which request: this is in its path.
+    pub path: String,
+    /// The HTTP status of that: 596 to 599.
+    pub status: u16,
+    /// Whether the node has acted upon it.
+    pub acted: bool,
 }
 
 /// A guest that somebody moves.
@@ -115,6 +131,11 @@ impl Details {
 
     pub fn faults(&self) -> MutexGuard<'_, Faults> {
         lock(&self.faults)
+    }
+
+    /// How the connection to a request's node breaks, if it is to; once.
+    pub fn breaks(&self, target: &str) -> Option<Broken> {
+        self.faults().broken.take_if(|broken| target.contains(broken.path.as_str()))
     }
 
     /// Whether the answer to this request gets lost; once.

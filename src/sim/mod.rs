@@ -21,7 +21,7 @@ mod tickets;
 
 pub use access::{Access, AccessError, Identity};
 pub use backend::{Action, Backend, NodeUsage, Usage};
-pub use details::{Elsewhere, Faults, Volume};
+pub use details::{Broken, Elsewhere, Faults, Volume};
 pub use guests::World;
 pub use memory::Memory;
 pub use router::Request;

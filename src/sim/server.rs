@@ -2,7 +2,7 @@
 //! pvedaemon has it on the node's own port 85. What the HTTP server refuses by itself is refused here.
 
 use super::{
-    Cluster,
+    Broken, Cluster,
     answer::{Fault, Format, response},
     router::Request,
 };
@@ -128,11 +128,19 @@ async fn answer(State(shared): State<Shared>, request: http::Request<Body>) -> R
     let (latency, details) = (cluster.faults().latency, Arc::clone(&cluster.details));
     let target = request.target.clone();
     sleep(latency).await;
+    let broken = details.breaks(&target);
+    let gone = |broken: &Broken| Fault::Bare(broken.status, "Connection timed out".to_owned());
+    if let Some(broken) = broken.as_ref().filter(|broken| !broken.acted) {
+        return response(Err(gone(broken)), Format::Json);
+    }
     let handled = spawn_blocking(move || {
         cluster.surprise(&request.target);
         cluster.handle(&node, &request)
     })
     .await;
+    if let Some(broken) = &broken {
+        return response(Err(gone(broken)), Format::Json);
+    }
     if details.loses(&target) {
         let broken = io::Error::new(io::ErrorKind::ConnectionReset, "on demand");
         return Response::new(Body::from_stream(tokio_stream::once(Err::<Vec<u8>, _>(broken))));

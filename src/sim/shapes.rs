@@ -53,6 +53,15 @@ pub(super) fn guest_resource(guest: &Guest, usage: &Usage) -> Value {
     Value::Object(line)
 }
 
+/// The same line before its node has reported: an earlier status, and of a guest that was made since not even a name.
+pub(super) fn as_reported(line: &mut Value, status: &str) {
+    line["status"] = json!(status);
+    line["uptime"] = json!(0);
+    if let (Some(line), "unknown") = (line.as_object_mut(), status) {
+        line.remove("name");
+    }
+}
+
 /// A line of /nodes/N/lxc or /nodes/N/qemu.
 pub(super) fn guest_line(guest: &Guest, usage: &Usage) -> Value {
     let mut line = object(json!({

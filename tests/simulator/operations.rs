@@ -407,6 +407,49 @@ fn a_node_that_does_not_answer_is_said_to_be_one() {
 }
 
 #[test]
+fn a_connection_between_nodes_that_breaks_is_looked_behind() {
+    let broken = |rig: &Rig, status, acted| {
+        rig.cluster.faults().broken = Some(sim::Broken { path: "/status/start".into(), status, acted });
+    };
+    for status in 596..=599 {
+        let rig = Rig::new();
+        broken(&rig, status, true);
+        assert!(rig.done("guest.start", "ct/121", &none()).starts_with("running since"), "HTTP {status}");
+        assert_eq!(rig.tasks("vzstart"), 1, "HTTP {status}: it was done, and not asked for twice");
+        let rig = Rig::new();
+        broken(&rig, status, false);
+        let outcome = rig.within(Duration::from_millis(300), "guest.start", "ct/121", &none());
+        let (summary, help) = (outcome.summary, outcome.help.expect("it has help"));
+        assert_eq!((outcome.ending, rig.tasks("vzstart")), (Ending::Unknown, 0), "{summary}");
+        let plainly = "node pve3 was asked, and the connection to it broke or took too long: POST ";
+        assert!(summary.starts_with(plainly) && summary.ends_with(&format!("(HTTP {status})")), "{summary}");
+        assert_eq!(help, "`remotectl run guest.status ct/121` shows its state now");
+    }
+}
+
+#[test]
+fn what_a_task_has_changed_is_known_before_the_node_has_reported_it() {
+    let rig = Rig::new();
+    let mut known = Known::default();
+    let mut read = |vmid: u32| {
+        let read = inventory(&rig.client, &mut known).expect("an inventory");
+        let guest = read.guest(vmid).expect("it is there");
+        (guest.status.clone(), guest.name.clone())
+    };
+    assert_eq!(read(121), ("stopped".into(), "wiki".into()));
+    // The cluster's list goes on saying so until the node reports, up to 10 s later.
+    rig.cluster.faults().unreported.insert(121, "stopped".into());
+    rig.done("guest.start", "ct/121", &none());
+    assert_eq!(read(121), ("running".into(), "wiki".into()));
+    rig.cluster.faults().unreported.insert(300, "unknown".into());
+    rig.done("guest.clone", "vm/900", &json!({"name": "copy", "newid": 300}));
+    assert_eq!(read(300), ("stopped".into(), "copy".into()));
+    // Nobody did anything to this one: the list is believed.
+    rig.cluster.faults().unreported.insert(118, "stopped".into());
+    assert_eq!(read(118).0, "stopped");
+}
+
+#[test]
 fn a_migration_that_fails_leaves_the_guest_where_it_was_and_says_why() {
     let rig = Rig::new();
     let why = "command 'ssh' failed: exit code 255".to_owned();

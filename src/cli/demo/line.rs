@@ -72,7 +72,7 @@ fn is_command(words: &[String]) -> bool {
             "ask" | "plan" => true,
             // `run df -h on web-server` is a sentence.
             "run" => rest.first().is_none_or(|operation| crate::model::catalogue::spec(operation).is_some()),
-            "show" | "approve" | "deny" | "cancel" if matches!(rest, [plan] if is_name(plan)) => true,
+            "show" | "approve" | "deny" | "cancel" | "undo" if matches!(rest, [plan] if is_name(plan)) => true,
             _ => rest.is_empty() || rest.iter().any(|word| technical(word)),
         }
 }

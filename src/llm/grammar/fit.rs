@@ -7,14 +7,11 @@ use super::{
 };
 use crate::model::{
     Risk, Target, catalogue,
-    inventory::{Guest, Os, family as family_of},
+    inventory::Guest,
     values::{GuestKind, Size},
 };
 use serde_json::Value as Json;
 use std::collections::HashSet;
-
-/// Systems that the agent does not run on: it is a Linux program that needs a writable system.
-const WITHOUT_AGENT: &[&str] = &["bsd", "haos", "windows", "darwin"];
 
 /// Operations that a template can take.
 const FOR_TEMPLATES: &[&str] = &[
@@ -97,11 +94,7 @@ impl Parts<'_> {
             Some(name) => inventory.node(name).is_some_and(|node| node.pve_agent.is_some()),
             None => inventory.guest_of(target).is_some_and(|guest| guest.agent.is_some()),
         };
-        let can_take = |guest: &Guest| {
-            // Inventories differ in what they call a family; the id tells too.
-            let Os { id, family, .. } = &guest.os;
-            ![id.as_str(), family, family_of(id), family_of(family)].iter().any(|name| WITHOUT_AGENT.contains(name))
-        };
+        let can_take = |guest: &Guest| guest.os.takes_agent();
         let of_class: HashSet<Target> = taken.by_class.iter().cloned().collect();
         match self.op.as_str() {
             "agent.deploy" => {

@@ -29,10 +29,14 @@ fn resources(call: &Call) -> Result<Answer, Fault> {
         let mut seen: Vec<_> = seen.collect();
         seen.sort_by_key(|guest| guest.vmid);
         let state = call.cluster.details.state();
+        let unreported = call.cluster.faults().unreported.clone();
         lines.extend(seen.into_iter().map(|guest| {
             let mut line = shapes::guest_resource(guest, &call.cluster.backend.usage(guest));
             if let Some(wanted) = state.managed.get(&guest.vmid) {
                 line["hastate"] = json!(wanted);
+            }
+            if let Some(status) = unreported.get(&guest.vmid) {
+                shapes::as_reported(&mut line, status);
             }
             line
         }));
