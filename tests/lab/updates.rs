@@ -1,4 +1,4 @@
-//! `agent.update` in real containers, under systemd and OpenRC, as root of the machine and as nobody: older agents come to
+//! `agent.update` in real containers, under five init systems, as root of the machine and as nobody: older agents come to
 //! the hub's version by a sentence, and versions that are no good go away again by themselves.
 
 use super::{
@@ -11,11 +11,13 @@ use std::{
     fs,
     io::Write as _,
     process::{Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
 /// What is in the containers before.
 const OLD: &str = "0.0.9";
+const NODES: [&str; 3] = ["pve1", "pve2", "pve3"];
 
 fn build_of(version: &str) -> Vec<u8> {
     let product = product().expect("the executable");
@@ -57,14 +59,19 @@ fn add(site: &Site, bytes: &[u8]) {
 /// A site as it was some time ago: the nodes' agents are of an older version, and so are those that they have put into
 /// these containers.
 fn site_of_old(vmids: &[u32]) -> Site {
-    let site = Site::up(vmids, &["pve1", "pve2"]);
+    let site = Site::up(vmids, &NODES);
     add(&site, &build_of(OLD));
-    succeeded(&site.ask(&["update", "node/pve1,node/pve2", "--version", OLD, "--yes"]));
-    let targets: Vec<String> = vmids.iter().map(|vmid| format!("ct/{vmid}")).collect();
-    succeeded(&site.ask(&["deploy", &targets.join(","), "--yes"]));
-    let told = || !text(&site.ask(&["update", &targets.join(","), "--dry-run"]).stdout).contains("has not told");
+    succeeded(&site.ask(&["update", &NODES.map(|node| format!("node/{node}")).join(","), "--version", OLD, "--yes"]));
+    let targets = targets(vmids);
+    succeeded(&site.ask(&["deploy", &targets, "--yes"]));
+    let told = || !text(&site.ask(&["update", &targets, "--dry-run"]).stdout).contains("has not told");
     wait_until("the agents have told of their machines", PATIENCE, told);
     site
+}
+
+fn targets(vmids: &[u32]) -> String {
+    let each: Vec<String> = vmids.iter().map(|vmid| format!("ct/{vmid}")).collect();
+    each.join(",")
 }
 
 /// The agent's process and the version that it is, by the kernel's word.
@@ -82,7 +89,6 @@ fn runs(container: &Container) -> String {
 
 /// systemd, OpenRC, and systemd with a root that is nobody outside.
 const ALL: [u32; 3] = [101, 103, 104];
-const TARGETS: &str = "ct/101,ct/103,ct/104";
 
 /// The mission's sentence, and the way back.
 pub fn agents_in_containers_come_to_the_latest_version() {
@@ -139,24 +145,32 @@ pub fn agents_in_containers_come_to_the_latest_version() {
     assert!(bare.text(["ls", "/opt/remotectl"]).is_none(), "nothing is left");
 }
 
-/// Versions that pass their trial and then end at once, or do nothing at all.
+/// Versions that pass their trial and then end at once, or do nothing at all: each below three init systems, at the same time.
 pub fn a_version_that_does_not_come_up_is_taken_back() {
-    let site = site_of_old(&ALL);
-    add(&site, &pretender("8.0.0", "return 1;"));
-    add(&site, &pretender("8.0.1", "for (;;) pause();"));
-    for version in ["8.0.0", "8.0.1"] {
+    let bad = [("8.0.0", "return 1;", [101, 108, 109]), ("8.0.1", "for (;;) pause();", [103, 104, 110])];
+    let all: Vec<u32> = bad.iter().flat_map(|(.., vmids)| *vmids).collect();
+    let site = site_of_old(&all);
+    for (version, body, _) in bad {
+        add(&site, &pretender(version, body));
+    }
+    let taken_back = |version: &str, vmids: &[u32]| {
         let start = Instant::now();
-        let asked = site.ask(&["update", TARGETS, "--version", version, "--yes"]);
+        let asked = site.ask(&["update", &targets(vmids), "--version", version, "--yes"]);
         let took = start.elapsed();
         let said = text(&asked.stdout) + &text(&asked.stderr);
         eprintln!("{version} was taken back in {took:?}");
         assert!(!asked.status.success() && took < Duration::from_mins(3), "{took:?}");
-        assert_eq!(said.matches(&format!("{version} did not work")).count(), ALL.len(), "{said}");
-        assert_eq!(said.matches(&format!("back at {OLD}")).count(), ALL.len(), "{said}");
-        for vmid in ALL {
-            assert_eq!(runs(&site.lab.container(vmid)), OLD);
+        assert_eq!(said.matches(&format!("{version} did not work")).count(), vmids.len(), "{said}");
+        assert_eq!(said.matches(&format!("back at {OLD}")).count(), vmids.len(), "{said}");
+    };
+    thread::scope(|scope| {
+        for (version, _, vmids) in &bad {
+            scope.spawn(|| taken_back(version, vmids));
         }
+    });
+    for vmid in &all {
+        assert_eq!(runs(&site.lab.container(*vmid)), OLD, "ct/{vmid}");
     }
     // And the next good one is taken.
-    succeeded(&site.ask(&["update", TARGETS, "--version", version(), "--yes"]));
+    succeeded(&site.ask(&["update", &targets(&all), "--version", version(), "--yes"]));
 }
