@@ -1,12 +1,23 @@
 //! Whole operations over recorded exchanges: guests made, copied, configured, resized, backed up and destroyed as a genuine
 //! Proxmox VE 9.2 answered. The recording has one node, and its backups fail for want of a program.
 
-use super::replay::run;
-use crate::model::{
-    Op, Outcome,
-    outcome::Ending,
-    values::{GuestKind, Size},
+use super::{
+    client::{Client, Token},
+    perform::{can, perform},
+    replay::run,
+    wire::{Request, Response, Wire},
 };
+use crate::{
+    model::{
+        Op, Outcome, Target, catalogue,
+        outcome::Ending,
+        values::{GuestKind, Size},
+    },
+    sys::{cancel::Cancel, http::HttpError, secret::Secret, task::Task},
+};
+use proptest::prelude::*;
+use serde_json::json;
+use std::sync::Mutex;
 
 fn configure(memory: Option<&str>, tags: Option<&[&str]>) -> Op {
     let memory = memory.map(|size| size.parse().unwrap());
@@ -191,4 +202,55 @@ fn a_container_is_created_from_the_template_at_hand() {
     let outcome = made("arch", ["lxc.create", "lxc.create.task.status", "lxc.create.task.log"]);
     assert_eq!(outcome.summary, "no template arch is at hand for a ct");
     assert_eq!(outcome.help.as_deref(), Some("there are debian-12-standard_12.12-1_amd64.tar.gz"));
+}
+
+/// Answers with these, one after the other, the last for ever.
+struct Hostile(Mutex<Vec<Response>>);
+
+impl Wire for Hostile {
+    fn exchange(&self, _: &Request, _: &[(&str, &str)]) -> Result<Response, HttpError> {
+        let mut answers = self.0.lock().unwrap();
+        let answer = if answers.len() < 2 { answers.last().cloned() } else { answers.pop() };
+        answer.ok_or_else(|| HttpError::Lost { what: "the answer".into() })
+    }
+}
+
+/// What may stand in an answer: the data of a recorded one, or any text.
+fn answer() -> impl Strategy<Value = Response> {
+    let recorded: Vec<String> = include_str!("../../tests/fixtures/pve/client/http.jsonl")
+        .lines()
+        .filter_map(|line| Some(serde_json::from_str::<serde_json::Value>(line).ok()?["response"]["body"].to_string()))
+        .collect();
+    let body = prop_oneof![4 => proptest::sample::select(recorded), 1 => "\\PC{0,40}"];
+    let status = prop_oneof![6 => Just(200_u16), 1 => proptest::sample::select(vec![400, 403, 500, 501, 595, 596])];
+    (status, body).prop_map(|(status, body)| {
+        let reason = body.chars().take(40).collect();
+        Response { status, reason, body: body.into_bytes() }
+    })
+}
+
+proptest::proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_sequence_of_answers_panics(answers in proptest::collection::vec(answer(), 1..12), which in 0..4_usize) {
+        let token = Token { id: "a@pve!b".into(), secret: Secret::new("c") };
+        let cancel = Cancel::new();
+        // Nothing is waited for.
+        cancel.fire();
+        let task = Task { cancel, ..Task::default() };
+        let target = [Target::ct(101), Target::vm(100), Target::node("pve1"), Target::cluster()][which].clone();
+        let given = json!({
+            "snapshot": "before", "name": "new", "node": "pve1", "newid": 300, "backup": "newest", "disk": "rootfs",
+            "size": "9G", "kind": "ct", "template": "debian-12", "memory": "1G",
+        });
+        for (name, _) in Op::ALL.iter().filter(|(name, _)| can(name)) {
+            let args = &catalogue::spec(name).unwrap().args;
+            let args = args.iter().filter_map(|arg| Some((arg.name.clone(), given.get(&arg.name)?.clone()))).collect();
+            let Ok(op) = Op::from_parts(name, args) else { continue };
+            let client = Client::new(Hostile(Mutex::new(answers.clone())), &token);
+            let outcome = perform(&client, &op, &target, &task);
+            prop_assert!(!outcome.summary.is_empty(), "{name}");
+        }
+    }
 }
