@@ -28,6 +28,7 @@ QUICK := \
 	killing \
 	nl \
 	protocol \
+	recovery \
 	simulator \
 	update
 

@@ -132,7 +132,8 @@ fn strangers_get_nothing_and_change_nothing() {
         ("POST", "/agent/v1/output"),
         ("GET", "/agent/v1/artifact/0000000000000000000000000000000000000000000000000000000000000000"),
     ] {
-        for token in [None, Some("Bearer x"), Some("Bearer a.b.c")] {
+        // More of them, and every route there is: tests/hostile/routes.rs.
+        for token in [None, Some("Bearer a.b.c")] {
             let status = hub.over_tls(method, path, token);
             assert_eq!(status, 401, "{method} {path} with {token:?}");
         }

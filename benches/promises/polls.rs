@@ -83,6 +83,8 @@ impl Hub {
             hub: "bench".to_owned(),
             fingerprint: authority.fingerprint().unwrap(),
             key: SigningKey::make().0.public(),
+            recovery: None,
+            epoch: 1,
             token: None,
         };
         let gate = Arc::new(Gate::default());
@@ -108,7 +110,13 @@ fn serve(socket: TcpStream, config: Arc<ServerConfig>, gate: &Gate) -> Option<()
         }
         let time = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()?;
         let body = if polls {
-            serde_json::to_string(&PollReply { protocol: PROTOCOL, time, commands: Vec::new(), cancel: Vec::new() })
+            serde_json::to_string(&PollReply {
+                protocol: PROTOCOL,
+                time,
+                commands: Vec::new(),
+                cancel: Vec::new(),
+                announcement: None,
+            })
         } else {
             serde_json::to_string(&Acknowledged { time, error: String::new() })
         };

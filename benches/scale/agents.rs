@@ -72,7 +72,8 @@ struct Agent {
 
 impl Swarm {
     pub fn new(pointer: Pointer) -> Self {
-        let config = tls::client_config(&Trust::PinnedAuthority(pointer.fingerprint.clone()), Clock::new()).unwrap();
+        let config =
+            tls::client_config(&Trust::PinnedAuthority(pointer.fingerprint.clone().into()), Clock::new()).unwrap();
         let way = Way {
             to: pointer.addresses[0].parse().unwrap(),
             name: ServerName::try_from(pointer.server_name()).unwrap(),
@@ -149,6 +150,7 @@ impl Agent {
                 running: Vec::new(),
                 capabilities: self.way.capabilities.clone(),
                 trial: false,
+                epoch: 0,
             };
             let body = serde_json::to_vec(&request).unwrap();
             let Ok(reply) = self.post(&mut stream, path::POLL, &body).await else { return answered };

@@ -9,6 +9,7 @@ use crate::{
         wire::Acknowledged,
     },
     model::{Exit, Failure, digest::Digest, messages::ApiError},
+    store::OperatorRecord,
     sys::clock,
 };
 use axum::{
@@ -20,6 +21,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -50,6 +52,8 @@ pub enum Class {
 pub struct Peer {
     /// Over the unix socket, as root or as the hub's own user.
     pub local: bool,
+    /// The address, of one that comes over the network.
+    pub from: Option<IpAddr>,
     /// Becomes true with the first request that is believed.
     pub believed: Arc<AtomicBool>,
 }
@@ -94,7 +98,7 @@ pub async fn check(
     let passed = match class {
         Class::Joining => Ok(request),
         Class::Agent => check_agent(&context, request, limit).await,
-        _ => check_operator(&context, request, class),
+        _ => check_operator(&context, request, class).await,
     };
     match passed {
         Ok(request) => next.run(request).await,
@@ -164,15 +168,39 @@ async fn check_agent(context: &Context, request: Request, limit: usize) -> Resul
     Ok(Request::from_parts(parts, Body::from(body)))
 }
 
-fn check_operator(context: &Context, mut request: Request, class: Class) -> Result<Request, Response> {
-    let (name, role) = match request.extensions().get::<Peer>() {
-        Some(Peer { local: true, .. }) => ("root".to_owned(), Class::Admin),
-        _ => operator_of(context, request.headers()).ok_or_else(|| {
-            let failure =
-                Failure::new("the hub does not know this operator's token").help("remotectl login").exit(Exit::Denied);
-            (StatusCode::UNAUTHORIZED, Json(ApiError::from(failure))).into_response()
-        })?,
+async fn check_operator(context: &Context, request: Request, class: Class) -> Result<Request, Response> {
+    let from = match request.extensions().get::<Peer>() {
+        Some(Peer { local: true, .. }) => return allow(request, "root".to_owned(), Class::Admin, class),
+        Some(Peer { from, .. }) => *from,
+        None => None,
     };
+    let unknown = |why: &str| {
+        let failure = Failure::new(why).help("remotectl login").exit(Exit::Denied);
+        (StatusCode::UNAUTHORIZED, Json(ApiError::from(failure))).into_response()
+    };
+    let Some(hash) = bearer(request.headers()).map(|token| Digest::of(token.as_bytes())) else {
+        return Err(unknown("the hub wants an operator's token"));
+    };
+    let now = clock::unix_seconds();
+    let Some((record, role)) = operator_of(context, &hash) else {
+        let wait = from.map_or(Duration::ZERO, |from| context.tokens.wrong(from, now));
+        tracing::warn!(?from, ?wait, "a wrong operator's token");
+        tokio::time::sleep(wait).await;
+        return Err(unknown("the hub does not know this operator's token"));
+    };
+    if record.expires.is_some_and(|expires| expires < now) {
+        return Err(unknown("this operator's token has expired"));
+    }
+    if context.tokens.used(&record.name, now) {
+        let (engine, name) = (Arc::clone(&context.engine), record.name.clone());
+        // Nobody waits for that.
+        tokio::spawn(async move { engine.store.used(name, now).await });
+    }
+    allow(request, record.name, role, class)
+}
+
+/// Lets an operator of this role through to a route of this class.
+fn allow(mut request: Request, name: String, role: Class, class: Class) -> Result<Request, Response> {
     if role < class {
         let failure = Failure::new(format!("{name} may not do that: it takes the role {class:?}").to_lowercase());
         return Err((StatusCode::FORBIDDEN, Json(ApiError::from(failure.exit(Exit::Denied)))).into_response());
@@ -182,10 +210,9 @@ fn check_operator(context: &Context, mut request: Request, class: Class) -> Resu
     Ok(request)
 }
 
-fn operator_of(context: &Context, headers: &HeaderMap) -> Option<(String, Class)> {
-    let hash = Digest::of(bearer(headers)?.as_bytes());
-    let record = context.engine.store.operator_by_token(&hash).ok()??;
-    let row = Row::Operator { name: &record.name, role: &record.role, token: &hash };
+fn operator_of(context: &Context, hash: &Digest) -> Option<(OperatorRecord, Class)> {
+    let record = context.engine.store.operator_by_token(hash).ok()??;
+    let row = Row::Operator { name: &record.name, role: &record.role, token: hash, expires: record.expires };
     if !context.engine.identity.sealed(&row, &record.seal) {
         tracing::error!(operator = record.name, "this operator is on record, but was not added by this hub");
         return None;
@@ -195,7 +222,7 @@ fn operator_of(context: &Context, headers: &HeaderMap) -> Option<(String, Class)
         "operator" => Class::Operator,
         _ => Class::Viewer,
     };
-    Some((record.name, role))
+    Some((record, role))
 }
 
 /// Notes that somebody known is at the other end of this connection.

@@ -236,7 +236,7 @@ pub async fn add(
     Extension(Who(who)): Extension<Who>,
     request: Body<NewOperator>,
 ) -> Done<OperatorToken> {
-    let NewOperator { name, role } = body(request)?;
+    let NewOperator { name, role, expires } = body(request)?;
     if !crate::model::target::is_name(&name) {
         return Err(Failure::usage(format!("`{name}` is no name for an operator"))
             .help("letters, digits, - . _")
@@ -245,19 +245,26 @@ pub async fn add(
     if !matches!(role.as_str(), "admin" | "operator" | "viewer") {
         return Err(Failure::usage(format!("`{role}` is no role")).help("--role admin|operator|viewer").into());
     }
-    let token = secret();
-    let hash = Digest::of(token.as_bytes());
-    let seal = context.engine.identity.seal(&Row::Operator { name: &name, role: &role, token: &hash });
-    let record = OperatorRecord { name: name.clone(), role, created: clock::unix_seconds(), seal };
-    let kept = context.engine.store.add_operator(record, hash, who).await;
+    if expires.is_some_and(|seconds| seconds < 1) {
+        return Err(Failure::usage("a token that is over already is of no use").help("--expires 30d").into());
+    }
+    let (secret, created) = (secret(), clock::unix_seconds());
+    let (token, expires) = (Digest::of(secret.as_bytes()), expires.map(|seconds| created.saturating_add(seconds)));
+    let seal = context.engine.identity.seal(&Row::Operator { name: &name, role: &role, token: &token, expires });
+    let record = OperatorRecord { name: name.clone(), role, token, created, expires, last_used: None, seal };
+    let kept = context.engine.store.add_operator(record, who).await;
     kept.map_err(|error| stored("keeping the operator", &error))?;
-    Ok(Json(OperatorToken { name, login_string: pointer(&context, token) }))
+    Ok(Json(OperatorToken { name, login_string: pointer(&context, secret), expires }))
 }
 
 /// Operators.
 pub async fn list(State(context): State<Context>) -> Done<Vec<OperatorRow>> {
     let records = context.engine.store.operators().map_err(|error| stored("reading the operators", &error))?;
-    let row = |OperatorRecord { name, role, created, .. }| OperatorRow { name, role, created };
+    let now = clock::unix_seconds();
+    let row = |OperatorRecord { name, role, created, expires, last_used, .. }| {
+        let expired = expires.is_some_and(|expires| expires < now);
+        OperatorRow { name, role, created, expires, expired, last_used }
+    };
     Ok(Json(records.into_iter().map(row).collect()))
 }
 

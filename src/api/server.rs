@@ -122,7 +122,9 @@ impl Server {
             let (tls, router, watcher) = (tls.clone(), self.router.clone(), self.connections.watcher());
             tokio::spawn(async move {
                 match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => converse(stream, router, Peer { local: false, believed }, watcher).await,
+                    Ok(Ok(stream)) => {
+                        converse(stream, router, Peer { local: false, from: Some(from.ip()), believed }, watcher).await;
+                    }
                     Ok(Err(error)) => tracing::debug!(%from, %error, "TLS handshake"),
                     Err(_) => tracing::debug!(%from, "the TLS handshake took too long"),
                 }
@@ -146,7 +148,7 @@ impl Server {
                 }
             };
             let local = stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own);
-            let peer = Peer { local, believed: Arc::new(AtomicBool::new(false)) };
+            let peer = Peer { local, from: None, believed: Arc::new(AtomicBool::new(false)) };
             tokio::spawn(converse(stream, self.router.clone(), peer, self.connections.watcher()));
         }
     }

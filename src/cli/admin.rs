@@ -67,13 +67,15 @@ pub fn join_token(screen: &mut Screen, hub: &Hub, args: &JoinTokenArgs) -> Resul
 
 /// `hub operator add`.
 pub fn add_operator(screen: &mut Screen, hub: &Hub, args: &OperatorAddArgs) -> Result<Exit, Failure> {
-    let token = hub.add_operator(&NewOperator { name: args.name.clone(), role: word(&args.role) })?;
+    let token =
+        hub.add_operator(&NewOperator { name: args.name.clone(), role: word(&args.role), expires: args.expires })?;
     if args.json {
         screen.json(&token);
         return Ok(Exit::Done);
     }
     screen.line(token.login_string.as_str());
-    screen.note("Shown this once.");
+    let until = token.expires.map(|expires| format!(" Good until {}.", clock::rfc3339(expires))).unwrap_or_default();
+    screen.note(format!("Shown this once.{until}"));
     screen.help(&format!("{} runs `remotectl login STRING`", token.name));
     Ok(Exit::Done)
 }

@@ -136,6 +136,10 @@ pub enum Role {
     HubUninstall(bool),
     /// `hub check`.
     HubCheck(HubOptions),
+    /// `hub backup`: into which file.
+    HubBackup(HubOptions, PathBuf),
+    /// `hub restore`: from which file, by the recovery key in which one.
+    HubRestore(HubOptions, PathBuf, Option<String>),
     /// `hub artifact add`: how the hub is found, the file, whether to print JSON.
     ArtifactAdd(HubOptions, PathBuf, bool),
     /// `hub artifact remove`: which version.
@@ -292,6 +296,10 @@ fn hub(command: HubCommand) -> HiArgs {
         HubCommand::Install(args) => HiArgs::Role(Role::HubInstall(args.into())),
         HubCommand::Uninstall(args) => HiArgs::Role(Role::HubUninstall(args.purge)),
         HubCommand::Check(args) => HiArgs::Role(Role::HubCheck(args.into())),
+        HubCommand::Backup { file, hub } => HiArgs::Role(Role::HubBackup(hub.into(), file)),
+        HubCommand::Restore { file, recovery_key, hub } => {
+            HiArgs::Role(Role::HubRestore(hub.into(), file, recovery_key))
+        }
         HubCommand::Artifact(ArtifactCommand::Add { file, json, hub }) => {
             HiArgs::Role(Role::ArtifactAdd(hub.into(), file, json))
         }

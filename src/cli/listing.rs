@@ -248,8 +248,19 @@ pub fn operators(screen: &mut Screen, rows: &[OperatorRow], json: bool) {
         screen.json(&rows);
         return;
     }
-    let row = |row: &OperatorRow| vec![row.name.clone(), row.role.clone(), clock::rfc3339(row.created)];
-    print(screen, &[("OPERATOR", 0), ("ROLE", 0), ("SINCE", 1)], rows.iter().map(row), "no operator", "");
+    let time = |at: Option<i64>, none: &str| at.map_or_else(|| none.to_owned(), clock::rfc3339);
+    let row = |row: &OperatorRow| {
+        let until = time(row.expires, "removed");
+        vec![
+            row.name.clone(),
+            row.role.clone(),
+            clock::rfc3339(row.created),
+            if row.expired { format!("{until}, over") } else { until },
+            time(row.last_used, "never"),
+        ]
+    };
+    let columns = [("OPERATOR", 0), ("ROLE", 0), ("SINCE", 1), ("UNTIL", 1), ("LAST USED", 1)];
+    print(screen, &columns, rows.iter().map(row), "no operator", "");
 }
 
 /// `credential list`.

@@ -192,6 +192,8 @@ fn be(role: Role) -> Result<(), Failure> {
         Role::HubInstall(options) => hub::install(&options),
         Role::HubUninstall(purge) => hub::uninstall(purge),
         Role::HubCheck(options) => hub::check(&options),
+        Role::HubBackup(options, file) => hub::backup(&options, &file),
+        Role::HubRestore(options, file, recovery) => hub::restore(&options, &file, recovery.as_deref()),
         Role::ArtifactAdd(options, file, json) => hub::add_artifact(&options, &file, json),
         Role::ArtifactRemove(options, version) => hub::remove_artifact(&options, &version),
         Role::ArtifactList(options, json) => hub::list_artifacts(&options, json),

@@ -19,7 +19,31 @@ pub enum HubCommand {
     /// Takes the hub off this machine again
     #[command(after_help = "Example:\n  remotectl hub uninstall --purge")]
     Uninstall(PurgeArgs),
-    /// Checks the database and the keys
+    /// Copies the hub into one file, also while it runs: database, authority and keys
+    #[command(after_help = "Example:\n  remotectl hub backup /root/hub.backup")]
+    Backup {
+        /// The file, which must not be there yet.
+        file: PathBuf,
+        /// Of which hub.
+        #[command(flatten)]
+        hub: DataArgs,
+    },
+    /// Puts a backup back: the hub of then, in a new epoch, in which nothing of then is done again
+    #[command(
+        after_help = "Example:\n  systemctl stop remotectl-hub\n  remotectl hub restore /root/hub.backup --recovery-key recovery.key"
+    )]
+    Restore {
+        /// What `hub backup` has made.
+        file: PathBuf,
+        /// The file with the recovery key that `hub init` has printed; `-` reads it from standard input. Without it, the one
+        /// that is still in the data directory.
+        #[arg(long, value_name = "FILE")]
+        recovery_key: Option<String>,
+        /// Which hub it takes the place of.
+        #[command(flatten)]
+        hub: DataArgs,
+    },
+    /// Checks the database, who has written it, the keys, the authority, the epoch and the clock
     #[command(after_help = "Example:\n  remotectl hub check")]
     Check(HubArgs),
     /// The executables that the hub holds for its agents: its own, and those of other architectures
@@ -148,10 +172,30 @@ pub struct OperatorAddArgs {
     /// What the operator may do.
     #[arg(long, value_enum, default_value_t = OperatorRole::Operator)]
     pub role: OperatorRole,
+    /// How long the token is good, such as 30d or 12h; until it is taken away without it.
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub expires: Option<i64>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
 }
+
+/// Reads a length of time in days, hours or minutes, as seconds.
+fn seconds(text: &str) -> Result<i64, String> {
+    let wrong = || format!("`{text}` is no length of time: a number and d, h or m, such as 30d");
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let unit = match unit {
+        "d" => 86_400,
+        "h" => 3600,
+        "m" => 60,
+        _ => return Err(wrong()),
+    };
+    let number: i64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(unit).filter(|seconds| (1..=LONGEST).contains(seconds)).ok_or_else(wrong)
+}
+
+/// The longest that an operator's token may be good: ten years.
+const LONGEST: i64 = 3650 * 86_400;
 
 /// What an operator may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

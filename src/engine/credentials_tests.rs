@@ -25,11 +25,13 @@ fn engine(directory: &Path, vault: &[u8; 32]) -> Arc<Engine> {
         hub: "h".into(),
         fingerprint: Digest::of(b"ca"),
         key: key.public(),
+        recovery: None,
+        epoch: 1,
         token: None,
     };
     let engine = Engine::new(Parts {
         store: Store::open(&directory.join("hub.db")).unwrap(),
-        identity: Identity { pointer, epoch: 1, key },
+        identity: Identity { pointer, epoch: 1, key, announcement: None },
         vault: AeadKey::new(vault),
         planner: Box::new(Grammar),
         policy: Policy::default(),

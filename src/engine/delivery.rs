@@ -45,6 +45,9 @@ const RESULT_GRACE: u64 = TAKE_WITHIN.unsigned_abs() + 30;
 /// So long a command that an agent has taken may be missing from what it says to have, in seconds: then it is lost there.
 const LEASE: i64 = 30;
 
+/// So much of what is not on record here is kept in the audit trail, in characters.
+const LONGEST_STRAY: usize = 200;
+
 /// Queues and waiters.
 pub struct Delivery {
     queues: Mutex<HashMap<String, Arc<Queue>>>,
@@ -312,6 +315,11 @@ impl Queue {
     }
 }
 
+/// The beginning of what an agent has told, for a line of the audit trail.
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().chars().take(LONGEST_STRAY).collect()
+}
+
 /// Keeps a high-water mark for those commands that take their time: most have ended before it would be durable, and a mark
 /// that is lost is told again by the next poll.
 async fn mark(engine: Arc<Engine>, agent: String, queue: Arc<Queue>, high_water: u64) {
@@ -335,9 +343,14 @@ async fn keep_mark(engine: Arc<Engine>, agent: String, queue: Arc<Queue>) {
     }
 }
 
+/// An answer that tells nothing but these.
+fn telling(commands: Vec<Signed>, cancel: Vec<String>, announcement: Option<Signed>) -> PollReply {
+    PollReply { protocol: PROTOCOL, time: clock::unix_seconds(), commands, cancel, announcement }
+}
+
 /// An answer that tells nothing.
 fn nothing() -> PollReply {
-    PollReply { protocol: PROTOCOL, time: clock::unix_seconds(), commands: Vec::new(), cancel: Vec::new() }
+    telling(Vec::new(), Vec::new(), None)
 }
 
 impl Engine {
@@ -370,6 +383,8 @@ impl Engine {
             tokio::spawn(mark(Arc::clone(self), agent.to_owned(), Arc::clone(&queue), request.high_water));
         }
         self.give_up(agent, &queue, &request).await;
+        // Of an epoch before, it would not obey: it is led to this one first. Older versions know of no epochs.
+        let behind = (1..self.identity.epoch).contains(&request.epoch);
         // What else an agent has told need not be kept for as long as it is held.
         let high_water = request.high_water;
         drop(request);
@@ -389,8 +404,9 @@ impl Engine {
             }
             // Where another poll is newer, that one is told; an answer at once would only bring the next one.
             let newest = queue.turns.load(Ordering::SeqCst) == turn;
-            let (commands, cancel, news) = if newest { queue.due(high_water) } else { Default::default() };
-            let reply = PollReply { protocol: PROTOCOL, time: clock::unix_seconds(), commands, cancel };
+            let (commands, cancel, news) = if newest && !behind { queue.due(high_water) } else { Default::default() };
+            let announcement = self.identity.announcement.clone().filter(|_| behind);
+            let reply = telling(commands, cancel, announcement);
             if newest && (was_away || news) {
                 if !reply.commands.is_empty() {
                     crash::point("command-handed");
@@ -429,11 +445,16 @@ impl Engine {
         let event = CommandEvent::Finished(request.outcome.ending);
         let id = request.command;
         crash::point("result-arrived");
+        let said = format!("{}: {}", request.outcome.ending, first_line(&request.outcome.summary));
         let told = self.store.finish_command(Some(agent.to_owned()), id.clone(), event, request.outcome).await?;
         crash::point("result-stored");
         self.delivery.queue(agent).forget(&id);
         if let Some(outcome) = &told {
             self.delivery.ended(&id, outcome);
+        } else if self.identity.announcement.is_some() {
+            // Of after the backup, most likely: this hub did not give it, and yet it was done.
+            tracing::warn!(agent, command = id, said, "the end of a command that is not on record");
+            self.store.stray(agent.to_owned(), first_line(&id), said, clock::unix_seconds()).await?;
         }
         Ok(told.is_some())
     }
@@ -630,6 +651,7 @@ mod tests {
             running: Vec::new(),
             capabilities: Vec::new(),
             trial: false,
+            epoch: 0,
         }
     }
 

@@ -22,7 +22,7 @@ pub mod updates;
 pub use built::is_built;
 
 use crate::{
-    link::{join::Pointer, keys::SigningKey},
+    link::{envelope::Signed, join::Pointer, keys::SigningKey},
     llm::{Known, Planner},
     model::{Policy, messages::Event},
     store::{Store, StoreError},
@@ -53,6 +53,8 @@ pub struct Identity {
     pub epoch: u64,
     /// Signs commands; kept in a file outside the database.
     pub key: Arc<SigningKey>,
+    /// By which agents of an epoch before are led to this one; none in the first.
+    pub announcement: Option<Signed>,
 }
 
 /// What the engine is made of.

@@ -21,6 +21,8 @@ pub enum Row<'a> {
         role: &'a str,
         /// The token's hash.
         token: &'a Digest,
+        /// Until when it is good, in seconds since the epoch.
+        expires: Option<i64>,
     },
     /// Whoever has this token may join once.
     JoinToken {
@@ -57,8 +59,9 @@ impl Row<'_> {
     /// Every part with its length before it: no two rows have the same bytes.
     fn bytes(&self) -> Vec<u8> {
         let parts: Vec<String> = match self {
-            Self::Operator { name, role, token } => {
-                ["operator", *name, *role, token.as_str()].map(str::to_owned).into()
+            Self::Operator { name, role, token, expires } => {
+                let parts = ["operator", *name, *role, token.as_str()].map(str::to_owned);
+                parts.into_iter().chain(expires.map(|expires| expires.to_string())).collect()
             }
             Self::JoinToken { hash, role, target, expires } => {
                 ["join-token", hash.as_str(), *role, *target, &expires.to_string()].map(str::to_owned).into()
@@ -114,16 +117,19 @@ mod tests {
             hub: "h".into(),
             fingerprint: Digest::of(b"ca"),
             key: key.public(),
+            recovery: None,
+            epoch: 1,
             token: None,
         };
-        let identity = Identity { pointer, epoch: 1, key };
+        let identity = Identity { pointer, epoch: 1, key, announcement: None };
         let token = Digest::of(b"token");
-        let viewer = Row::Operator { name: "ann", role: "viewer", token: &token };
+        let viewer = Row::Operator { name: "ann", role: "viewer", token: &token, expires: None };
         let seal = identity.seal(&viewer);
         assert!(identity.sealed(&viewer, &seal));
         for other in [
-            Row::Operator { name: "ann", role: "admin", token: &token },
-            Row::Operator { name: "annv", role: "iewer", token: &token },
+            Row::Operator { name: "ann", role: "admin", token: &token, expires: None },
+            Row::Operator { name: "annv", role: "iewer", token: &token, expires: None },
+            Row::Operator { name: "ann", role: "viewer", token: &token, expires: Some(9) },
             Row::JoinToken { hash: &token, role: "viewer", target: "ann", expires: 0 },
             Row::Begun { plan: "ann", digest: &token, by: "viewer" },
         ] {

@@ -2,6 +2,7 @@
 //! nothing. The signature is over the payload's very bytes.
 
 use super::{
+    join::Pointer,
     keys::{PublicKey, SigningKey},
     sealed::Sealed,
 };
@@ -150,10 +151,24 @@ pub struct Party {
     pub hub: String,
     /// The hub's key.
     pub key: PublicKey,
+    /// The one before that, which has signed what is in the journal from then.
+    pub former: Option<PublicKey>,
+    /// By which another key, authority or epoch of the hub is believed.
+    pub recovery: Option<PublicKey>,
+    /// The hub's epoch: nothing of another one is taken.
+    pub epoch: u64,
     /// The agent's id.
     pub agent: String,
     /// The agent's generation.
     pub generation: u64,
+}
+
+impl Party {
+    /// This agent of the hub that a pointer leads to.
+    pub fn new(pointer: &Pointer, agent: String, generation: u64) -> Self {
+        let Pointer { hub, key, recovery, epoch, .. } = pointer.clone();
+        Self { hub, key, former: None, recovery, epoch, agent, generation }
+    }
 }
 
 /// What the ways to log in are sealed about: they are good for this one command.
@@ -196,10 +211,22 @@ impl Signed {
             (command.hub != party.hub, "hub"),
             (command.agent != party.agent, "agent"),
             (command.generation != party.generation, "generation of this agent"),
+            (command.epoch != party.epoch, "epoch of the hub"),
         ];
         match wrong.into_iter().find(|(wrong, _)| *wrong) {
             Some((_, what)) => Err(EnvelopeError::Party(what)),
             None => Ok(command),
+        }
+    }
+
+    /// Opens what was taken already and is on record: it may be of a generation, an epoch or a key before.
+    pub fn reopen(&self, party: &Party) -> Result<Command, EnvelopeError> {
+        let command = [Some(party.key), party.former].into_iter().flatten().find_map(|key| self.signed_by(&key));
+        let command = command.ok_or(EnvelopeError::Signature)?;
+        match (command.hub == party.hub, command.agent == party.agent) {
+            (true, true) => Ok(command),
+            (false, _) => Err(EnvelopeError::Party("hub")),
+            _ => Err(EnvelopeError::Party("agent")),
         }
     }
 }
@@ -245,7 +272,15 @@ mod tests {
     #[test]
     fn only_the_hubs_own_order_to_this_agent_opens() {
         let (key, _) = SigningKey::make();
-        let party = Party { hub: "h".into(), key: key.public(), agent: "a".into(), generation: 1 };
+        let party = Party {
+            hub: "h".into(),
+            key: key.public(),
+            former: None,
+            recovery: None,
+            epoch: 1,
+            agent: "a".into(),
+            generation: 1,
+        };
         let signed = command().sign(&key);
         assert_eq!(signed.open(&party).unwrap(), command());
         let tampered = Signed { payload: signed.payload.replace("nginx", "nginy"), ..signed.clone() };
@@ -256,5 +291,13 @@ mod tests {
             Err(EnvelopeError::Party("generation of this agent"))
         );
         assert_eq!(command().sign(&SigningKey::make().0).open(&party), Err(EnvelopeError::Signature));
+        for epoch in [0, 2] {
+            let other = Party { epoch, ..party.clone() };
+            assert_eq!(signed.open(&other), Err(EnvelopeError::Party("epoch of the hub")));
+            assert_eq!(signed.reopen(&Party { generation: 2, ..other }).unwrap(), command(), "it was taken then");
+        }
+        let rotated = Party { key: SigningKey::make().0.public(), former: Some(key.public()), ..party };
+        assert_eq!(signed.open(&rotated), Err(EnvelopeError::Signature));
+        assert_eq!(signed.reopen(&rotated).unwrap(), command());
     }
 }

@@ -22,9 +22,24 @@ pub struct Pointer {
     pub fingerprint: Digest,
     /// The key that signs its commands.
     pub key: PublicKey,
+    /// The key that alone can lead agents to a new epoch, authority or command key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<PublicKey>,
+    /// The hub's epoch when this was made: no command of one before is obeyed.
+    #[serde(default = "first", skip_serializing_if = "is_first")]
+    pub epoch: u64,
     /// A token for joining or logging in; none where a node attests the join.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+}
+
+fn first() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_first(epoch: &u64) -> bool {
+    *epoch == first()
 }
 
 /// A text that is no join string.
@@ -87,6 +102,8 @@ mod tests {
             hub: "h1".into(),
             fingerprint: Digest::of(b"ca"),
             key: super::super::keys::SigningKey::make().0.public(),
+            recovery: Some(super::super::keys::SigningKey::make().0.public()),
+            epoch: 7,
             token: Some("secret".into()),
         };
         let text = pointer.to_string();

@@ -86,16 +86,35 @@ pub struct Journal {
     written: u64,
     kept: u64,
     entries: BTreeMap<u64, Entry>,
+    /// The hub's newest announcement, as it came.
+    announced: Option<Signed>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "r", rename_all = "kebab-case")]
 enum Record {
-    HighWater { seq: u64 },
-    Accepted { seq: u64, signed: Signed },
-    Started { seq: u64 },
-    Finished { seq: u64, outcome: Outcome },
-    Delivered { seq: u64 },
+    HighWater {
+        seq: u64,
+    },
+    Accepted {
+        seq: u64,
+        signed: Signed,
+    },
+    Started {
+        seq: u64,
+    },
+    Finished {
+        seq: u64,
+        outcome: Outcome,
+    },
+    Delivered {
+        seq: u64,
+    },
+    /// What the hub has said of itself; `seq` is the high-water mark then.
+    Announced {
+        seq: u64,
+        signed: Signed,
+    },
 }
 
 impl Record {
@@ -105,7 +124,8 @@ impl Record {
             | Self::Accepted { seq, .. }
             | Self::Started { seq }
             | Self::Finished { seq, .. }
-            | Self::Delivered { seq } => *seq,
+            | Self::Delivered { seq }
+            | Self::Announced { seq, .. } => *seq,
         }
     }
 }
@@ -132,6 +152,7 @@ impl Journal {
             written: 0,
             kept: 0,
             entries: BTreeMap::new(),
+            announced: None,
         };
         // A torn end was never acknowledged to anybody. What stands behind a line that does not read counts all the same:
         // better one that is never run than one that runs twice.
@@ -156,6 +177,27 @@ impl Journal {
             high_water = record.seq().max(high_water);
         }
         Ok(high_water)
+    }
+
+    /// The newest announcement in a journal that another process may have open; `None` where there is none.
+    pub fn announced_in(path: &Path) -> Result<Option<Signed>, JournalError> {
+        let text = if path.exists() { files::read(path)? } else { Vec::new() };
+        let announced = |record| if let Record::Announced { signed, .. } = record { Some(signed) } else { None };
+        Ok(text.split_inclusive(|byte| *byte == b'\n').filter_map(decode).filter_map(announced).next_back())
+    }
+
+    /// What the hub has said of itself, when it was heard last.
+    pub fn announced(&self) -> Option<&Signed> {
+        self.announced.as_ref()
+    }
+
+    /// Records an announcement that was believed. Durable when it returns; where that fails it is known as long as the
+    /// process lives.
+    pub fn announce(&mut self, signed: &Signed) -> Result<(), JournalError> {
+        let records = [Record::Announced { seq: self.high_water, signed: signed.clone() }];
+        let written = self.append(&records, true);
+        self.apply_all(records);
+        written
     }
 
     /// Everything up to this sequence number has been accepted or refused.
@@ -263,6 +305,7 @@ impl Journal {
         self.high_water = self.high_water.max(record.seq());
         match record {
             Record::HighWater { .. } => {}
+            Record::Announced { signed, .. } => self.announced = Some(signed),
             Record::Accepted { seq, signed } => {
                 self.entries.insert(seq, Entry { signed, started: false, outcome: None });
             }
@@ -285,6 +328,9 @@ impl Journal {
     /// Writes what still matters into a new file, in the place of the one before.
     fn rewrite(&mut self) -> Result<(), JournalError> {
         let mut bytes = encode(&Record::HighWater { seq: self.high_water });
+        if let Some(signed) = &self.announced {
+            bytes.extend(encode(&Record::Announced { seq: self.high_water, signed: signed.clone() }));
+        }
         for (seq, entry) in &self.entries {
             bytes.extend(encode(&Record::Accepted { seq: *seq, signed: entry.signed.clone() }));
             if entry.started {
@@ -342,9 +388,14 @@ mod tests {
         journal.finish(1, &Outcome::success("done"), true).unwrap();
         journal.finish(2, &Outcome::success("done"), true).unwrap();
         journal.delivered(2).unwrap();
+        journal.announce(&signed("epoch 1")).unwrap();
+        journal.announce(&signed("epoch 2")).unwrap();
         drop(journal);
         assert_eq!(Journal::peek(&path).unwrap(), 3);
+        assert_eq!(Journal::announced_in(&path).unwrap(), Some(signed("epoch 2")));
+        drop(Journal::open(&path).unwrap());
         let journal = Journal::open(&path).unwrap();
+        assert_eq!(journal.announced(), Some(&signed("epoch 2")), "written anew, it is still there");
         assert_eq!(journal.high_water(), 3);
         let left: Vec<_> = journal.entries().iter().map(|(seq, entry)| (*seq, entry.outcome.is_some())).collect();
         assert_eq!(left, [(1, true), (3, false)]);

@@ -66,6 +66,11 @@ impl SigningKey {
         &self.seed
     }
 
+    /// The key whose PKCS#8 bytes are written as base64url without padding; `None` where it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::of(&BASE64.decode(text.trim()).ok()?)
+    }
+
     /// Signs bytes; base64url without padding.
     pub fn sign(&self, bytes: &[u8]) -> String {
         BASE64.encode(self.pair.sign(bytes))

@@ -1,6 +1,7 @@
 //! The protocol between hub and agents: who is speaking (JWTs), what is ordered (signed envelopes), what is on record
 //! (the journal), and the long poll that carries it. Wire types are apart from the domain and only ever grow.
 
+pub mod announcement;
 pub mod envelope;
 pub mod join;
 pub mod journal;

@@ -3,6 +3,7 @@
 
 use super::{
     OUTPUT_CHUNK, OUTPUT_LIMIT, POLL_HOLD, PROTOCOL, RESULT_LIMIT, RUNNING_LIMIT,
+    announcement::Announcement,
     envelope::{Command, Party, Signed, Work},
     join::Pointer,
     journal::Journal,
@@ -26,7 +27,7 @@ use crate::{
         crash,
         http::{Endpoint, Http, HttpError, Reply},
         random,
-        tls::Trust,
+        tls::{Pins, Trust},
     },
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -139,6 +140,8 @@ pub struct Link {
     hub: String,
     generation: u64,
     clock: Clock,
+    /// The authorities that the hub is known by.
+    pins: Pins,
 }
 
 impl Link {
@@ -155,14 +158,20 @@ impl Link {
         clock: Clock,
         stop: &Cancel,
     ) -> Result<Self, HttpError> {
+        let pins = Pins::from(pointer.fingerprint.clone());
         let endpoint = Endpoint::Tls {
             addresses: pointer.addresses.clone(),
             name: pointer.server_name(),
-            trust: Trust::PinnedAuthority(pointer.fingerprint.clone()),
+            trust: Trust::PinnedAuthority(pins.clone()),
             clock: clock.clone(),
         };
         let (polling, telling) = (Http::until(&endpoint, Some(stop))?, Http::until(&endpoint, Some(stop))?);
-        Ok(Self { polling, telling, key, hub: pointer.hub.clone(), generation, clock })
+        Ok(Self { polling, telling, key, hub: pointer.hub.clone(), generation, clock, pins })
+    }
+
+    /// Believes the authority that the hub has announced, too.
+    pub fn follow(&self, announced: &Announcement) {
+        self.pins.add(announced.fingerprint.clone());
     }
 
     /// The ways to log in that came with a command to this agent.
@@ -260,7 +269,7 @@ impl Link {
 /// A running agent.
 pub struct Runtime {
     link: Link,
-    party: Party,
+    party: Mutex<Party>,
     journal: Mutex<Journal>,
     worker: Arc<dyn Worker>,
     running: Mutex<HashMap<String, Cancel>>,
@@ -290,9 +299,10 @@ impl Runtime {
     /// Polls, works and tells until `stop` fires. Commands that a former process had begun are settled first.
     pub fn run(link: Link, party: Party, journal: Journal, worker: Arc<dyn Worker>, stop: &Cancel) {
         let (jobs, queue) = mpsc::channel();
+        let announced = journal.announced().cloned();
         let runtime = Arc::new(Self {
             link,
-            party,
+            party: Mutex::new(party),
             journal: Mutex::new(journal),
             worker,
             running: Mutex::default(),
@@ -303,6 +313,9 @@ impl Runtime {
             changes: AtomicU64::new(0),
             process: random::id(),
         });
+        if let Some(signed) = announced {
+            runtime.follow(&signed);
+        }
         runtime.settle();
         let (teller, stopping) = (Arc::clone(&runtime), stop.clone());
         let telling = thread::spawn(move || teller.tell_all(&queue, &stopping));
@@ -318,8 +331,9 @@ impl Runtime {
     /// a saga goes on, the rest is unknown.
     fn settle(self: &Arc<Self>) {
         let entries: Vec<_> = self.journal().entries().iter().map(|(seq, entry)| (*seq, entry.clone())).collect();
+        let party = self.party();
         for (seq, entry) in entries {
-            match entry.signed.open(&self.party) {
+            match entry.signed.reopen(&party) {
                 Ok(command)
                     if entry.outcome.is_none() && only_reads(&command) && command.expires >= self.link.clock.now() =>
                 {
@@ -369,6 +383,7 @@ impl Runtime {
                 running,
                 capabilities: self.worker.capabilities(),
                 trial: false,
+                epoch: self.party().epoch,
             };
             match self.link.poll(&request) {
                 // What it was told in its last moment it has not taken: the hub tells it again.
@@ -381,6 +396,7 @@ impl Runtime {
                     self.worker.connected();
                     self.recover_later();
                     self.link.clock.follow(reply.time);
+                    reply.announcement.iter().for_each(|signed| self.hear(signed));
                     // In order, and not beyond one that could not be taken: the mark must not pass it.
                     let taken = reply.commands.iter().all(|signed| self.take(signed, &reply.cancel));
                     reply.cancel.iter().for_each(|id| self.cancel(id));
@@ -400,6 +416,37 @@ impl Runtime {
         }
     }
 
+    /// Follows an announcement that the recovery key has signed, and puts it on record.
+    fn hear(&self, signed: &Signed) {
+        if self.follow(signed)
+            && let Err(error) = self.journal().announce(signed)
+        {
+            tracing::warn!(error = crate::model::outcome::chain(&error), "the hub's announcement is not on record");
+        }
+    }
+
+    /// Whether it led on.
+    fn follow(&self, signed: &Signed) -> bool {
+        let mut party = self.party.lock().unwrap_or_else(PoisonError::into_inner);
+        match party.follow(signed) {
+            Ok(Some((after, announced))) => {
+                tracing::warn!(epoch = announced.epoch, "the hub is in a new epoch, by its recovery key");
+                self.link.follow(&announced);
+                *party = after;
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                tracing::error!(%error, "what the hub announces is not believed: none of its commands are obeyed");
+                false
+            }
+        }
+    }
+
+    fn party(&self) -> Party {
+        self.party.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn cancel(&self, id: &str) {
         if let Some(cancel) = self.running().get(id).cloned() {
             cancel.fire();
@@ -410,7 +457,7 @@ impl Runtime {
     /// line; one that comes too late or can't be put on record is answered as rejected. `false` where it could not be taken
     /// now.
     fn take(self: &Arc<Self>, signed: &Signed, cancelled: &[String]) -> bool {
-        let command = match signed.open(&self.party) {
+        let command = match signed.open(&self.party()) {
             Ok(command) => command,
             Err(error) => {
                 tracing::error!(%error, "a command was not obeyed");
@@ -572,7 +619,7 @@ impl Runtime {
     /// A result is told until the hub acknowledges it.
     fn deliver(&self, seq: u64, stop: &Cancel) {
         let entry = self.journal().entries().get(&seq).cloned();
-        let Some((Ok(command), Some(outcome))) = entry.map(|entry| (entry.signed.open(&self.party), entry.outcome))
+        let Some((Ok(command), Some(outcome))) = entry.map(|entry| (entry.signed.reopen(&self.party()), entry.outcome))
         else {
             return;
         };

@@ -105,6 +105,9 @@ pub struct PollRequest {
     /// Whether this is a version that only tries whether it would be answered, while another one runs: it takes no command.
     #[serde(default, skip_serializing_if = "is_false")]
     pub trial: bool,
+    /// The hub's epoch as the agent knows it; 0 where an agent does not tell.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
@@ -130,6 +133,9 @@ pub struct PollReply {
     /// Commands to be cancelled.
     #[serde(default)]
     pub cancel: Vec<String>,
+    /// What the hub says of itself, by the recovery key, to agents of an epoch before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announcement: Option<Signed>,
 }
 
 /// `POST /agent/v1/result`.

@@ -276,6 +276,9 @@ pub struct NewOperator {
     pub name: String,
     /// `admin`, `operator` or `viewer`.
     pub role: String,
+    /// How long their token is good, in seconds; until they are removed where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<i64>,
 }
 
 /// The answer to it: shown once.
@@ -285,6 +288,9 @@ pub struct OperatorToken {
     pub name: String,
     /// What to give to `remotectl login`: addresses, hub id, fingerprint and token in one string.
     pub login_string: String,
+    /// When the token ends, in seconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<i64>,
 }
 
 /// `GET /api/v1/operators`.
@@ -296,6 +302,15 @@ pub struct OperatorRow {
     pub role: String,
     /// When their token was made, in seconds since the epoch.
     pub created: i64,
+    /// When it ends, in seconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<i64>,
+    /// Whether it has ended.
+    #[serde(default)]
+    pub expired: bool,
+    /// When it was used last, to the minute, in seconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<i64>,
 }
 
 /// `POST /api/v1/credentials`: a way to log in to guests; answered with its `CredentialRow`.

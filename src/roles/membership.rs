@@ -154,14 +154,16 @@ impl Home {
     pub fn link_until(&self, stop: &Cancel) -> Result<(Link, Party), Failure> {
         let (settings, pointer) = self.settings()?;
         let key = Arc::new(self.key()?);
-        let party = Party {
-            hub: pointer.hub.clone(),
-            key: pointer.key,
-            agent: key.public().agent_id(),
-            generation: settings.generation,
-        };
+        let mut party = Party::new(&pointer, key.public().agent_id(), settings.generation);
         let link = Link::until(&pointer, key, settings.generation, Clock::new(), stop)
             .map_err(|error| Failure::of("setting up the link to the hub", &error))?;
+        let announced = Journal::announced_in(&self.state.join("journal"))
+            .map_err(|error| Failure::of("reading the agent's journal", &error).help(self.help()))?;
+        // What is on record was believed once; it counts only as long as the configuration has the recovery key.
+        if let Some(Ok(Some((after, announced)))) = announced.map(|signed| party.follow(&signed)) {
+            link.follow(&announced);
+            party = after;
+        }
         Ok((link, party))
     }
 

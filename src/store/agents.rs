@@ -73,8 +73,11 @@ fn insert(connection: &Connection, record: &AgentRecord) -> Result<(), StoreErro
     let target = record.target.to_string();
     connection.execute("DELETE FROM agents WHERE target = ?1 OR id = ?2", params![target, record.id])?;
     // A key that comes back goes on where its journal stands: sequence numbers are never used again.
-    let sql = "INSERT INTO agents (id, public_key, role, target, version, generation, joined, joined_at, seal, next_seq)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, (SELECT coalesce(max(seq), 0) + 1 FROM commands WHERE agent = ?1))";
+    let sql =
+        "INSERT INTO agents (id, public_key, role, target, version, generation, joined, joined_at, seal, next_seq)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, max(
+                   (SELECT coalesce(max(seq), 0) + 1 FROM commands WHERE agent = ?1),
+                   (SELECT coalesce(max(CAST(value AS INTEGER)), 1) FROM meta WHERE key = 'first_seq')))";
     let AgentRecord { id, public_key, role, version, generation, joined, joined_at, seal, .. } = record;
     let values = params![id, public_key, role, target, version, generation, joined, joined_at, seal];
     connection.execute(sql, values)?;

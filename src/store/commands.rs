@@ -1,10 +1,15 @@
 //! Commands: durable before they are sent, in order for each agent, ended once.
 
-use super::{Store, StoreError, json, plans::advance, text};
+use super::{
+    Store, StoreError, json,
+    plans::{self, advance},
+    text,
+};
 use crate::{
     link::envelope::{Command, Signed},
     model::{
         Outcome, Target,
+        outcome::Ending,
         state::{CommandEvent, CommandState, PlanEvent},
     },
 };
@@ -157,11 +162,15 @@ fn finish(
     let Some((owner, state, stored)) = found.filter(|(owner, ..)| agent.is_none_or(|agent| agent == owner)) else {
         return Ok(None);
     };
-    let Ok(next) = parse_state(&state)?.next(event) else {
+    let before = parse_state(&state)?;
+    let Ok(next) = before.next(event) else {
         tracing::debug!(agent = owner, command = id, state, "a result came twice");
         return stored.map(|stored| json("outcome", &stored)).transpose();
     };
     let sql = "UPDATE commands SET state = ?1, outcome = ?2 WHERE id = ?3";
     connection.prepare_cached(sql)?.execute(params![next.as_str(), text(&outcome), id])?;
+    if before == CommandState::Unknown && outcome.ending != Ending::Unknown {
+        plans::learn(connection, id, &outcome)?;
+    }
     Ok(Some(outcome))
 }

@@ -72,6 +72,10 @@ CREATE TABLE host_keys (
     target TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, by TEXT NOT NULL, at INTEGER NOT NULL, seal TEXT NOT NULL
 ) STRICT;
 ",
+    "
+ALTER TABLE operators ADD COLUMN expires INTEGER;
+ALTER TABLE operators ADD COLUMN last_used INTEGER;
+",
 ];
 
 /// Whether this version knows the database's schema.

@@ -2,6 +2,7 @@
 //! its caller hears of it; a write that fails is rolled back by itself. Reads have connections of their own.
 
 mod agents;
+mod backup;
 mod commands;
 mod credentials;
 mod migrations;
@@ -10,13 +11,17 @@ mod plans;
 mod sagas;
 
 pub use agents::{AgentRecord, IncarnationRecord};
+pub use backup::{Left, begin_epoch, copy, epoch_of, pack, unpack};
 pub use commands::{CommandRecord, NewCommand};
 pub use credentials::{CredentialRecord, HostKeyRecord};
 pub use operators::{JoinTokenRecord, OperatorRecord};
 pub use plans::StoredPlan;
 pub use sagas::Sagas;
 
-use crate::sys::crash;
+use crate::sys::{
+    crash,
+    files::{self, FileError},
+};
 use rusqlite::{Connection, OpenFlags};
 use std::{
     path::{Path, PathBuf},
@@ -66,6 +71,12 @@ pub enum StoreError {
         /// The newest that this version knows.
         known: usize,
     },
+    /// It can't be made, or others can't be kept from reading it.
+    #[error("keeping the database private")]
+    Private(#[source] FileError),
+    /// A file that is no backup.
+    #[error("{} is no backup of a hub", .0.display())]
+    NoBackup(PathBuf),
     /// The commit failed; nothing of it is stored.
     #[error("committing: {0}")]
     Commit(String),
@@ -99,6 +110,7 @@ impl Store {
     /// Opens it, checks it, brings its schema up to date, and starts the writer.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let open = |source| StoreError::Open { path: path.to_owned(), source };
+        keep_private(path)?;
         let mut connection = Connection::open(path).map_err(open)?;
         prepare(&connection).map_err(open)?;
         check(&connection, path)?;
@@ -170,10 +182,25 @@ pub fn inspect(path: &Path) -> Result<u64, StoreError> {
     connection.busy_timeout(Duration::from_secs(1)).map_err(open)?;
     check(&connection, path)?;
     migrations::check(&connection, path)?;
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
-    Ok(size(path) + size(Path::new(&log)))
+    let size = |end| std::fs::metadata(beside(path, end)).map_or(0, |file| file.len());
+    Ok(size("") + size("-wal"))
+}
+
+/// Sees to it that nobody but its owner reads a database: the file is made so, and SQLite gives its log the same mode.
+fn keep_private(path: &Path) -> Result<(), StoreError> {
+    let closed = |error: FileError| StoreError::Private(error);
+    drop(files::open_append(path).map_err(closed)?);
+    for end in ["", "-wal", "-shm"] {
+        files::set_mode(&beside(path, end), 0o600).map_err(closed)?;
+    }
+    Ok(())
+}
+
+/// The file that SQLite keeps beside a database under this ending.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {

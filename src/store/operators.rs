@@ -11,9 +11,15 @@ pub struct OperatorRecord {
     pub name: String,
     /// `admin`, `operator` or `viewer`.
     pub role: String,
+    /// The hash of their token.
+    pub token: Digest,
     /// When, in seconds since the epoch.
     pub created: i64,
-    /// The hub's seal over name, role and token.
+    /// Until when their token is good, in seconds since the epoch; `None` for ever.
+    pub expires: Option<i64>,
+    /// When it was used last, to the minute, in seconds since the epoch.
+    pub last_used: Option<i64>,
+    /// The hub's seal over name, role, token and expiry.
     pub seal: String,
 }
 
@@ -32,8 +38,23 @@ pub struct JoinTokenRecord {
     pub seal: String,
 }
 
+const OPERATOR: &str = "name, role, token_hash, created, expires, last_used, seal";
+
 fn operator(row: &Row) -> rusqlite::Result<OperatorRecord> {
-    Ok(OperatorRecord { name: row.get(0)?, role: row.get(1)?, created: row.get(2)?, seal: row.get(3)? })
+    Ok(OperatorRecord {
+        name: row.get(0)?,
+        role: row.get(1)?,
+        token: hash(&row.get::<_, String>(2)?),
+        created: row.get(3)?,
+        expires: row.get(4)?,
+        last_used: row.get(5)?,
+        seal: row.get(6)?,
+    })
+}
+
+/// A stored hash. What is none becomes the hash of nothing, which no seal fits.
+fn hash(text: &str) -> Digest {
+    Digest::parse(text).unwrap_or_else(|| Digest::of(b""))
 }
 
 /// Adds a line to the audit trail, in the caller's transaction.
@@ -63,11 +84,12 @@ impl Store {
     }
 
     /// Adds an operator; `Conflict` where there is one of that name.
-    pub async fn add_operator(&self, record: OperatorRecord, token_hash: Digest, by: String) -> Result<(), StoreError> {
+    pub async fn add_operator(&self, record: OperatorRecord, by: String) -> Result<(), StoreError> {
         self.write(move |connection| {
-            let OperatorRecord { name, role, created, seal } = record;
-            let sql = "INSERT INTO operators VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) DO NOTHING";
-            if connection.execute(sql, params![name, role, token_hash.as_str(), created, seal])? == 0 {
+            let OperatorRecord { name, role, token, created, expires, seal, .. } = record;
+            let sql = "INSERT INTO operators (name, role, token_hash, created, expires, seal)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (name) DO NOTHING";
+            if connection.execute(sql, params![name, role, token.as_str(), created, expires, seal])? == 0 {
                 return Err(StoreError::Conflict(format!("there is an operator {name} already")));
             }
             audit(connection, created, &by, "operator.add", &name)
@@ -88,7 +110,7 @@ impl Store {
     /// All operators by name.
     pub fn operators(&self) -> Result<Vec<OperatorRecord>, StoreError> {
         self.read(|connection| {
-            let mut query = connection.prepare("SELECT name, role, created, seal FROM operators ORDER BY name")?;
+            let mut query = connection.prepare(&format!("SELECT {OPERATOR} FROM operators ORDER BY name"))?;
             let rows = query.query_map([], operator)?.collect::<Result<_, _>>()?;
             Ok(rows)
         })
@@ -97,8 +119,37 @@ impl Store {
     /// The operator who has the token with this hash.
     pub fn operator_by_token(&self, token_hash: &Digest) -> Result<Option<OperatorRecord>, StoreError> {
         self.read(|connection| {
-            let sql = "SELECT name, role, created, seal FROM operators WHERE token_hash = ?1";
-            Ok(connection.prepare_cached(sql)?.query_row([token_hash.as_str()], operator).optional()?)
+            let sql = format!("SELECT {OPERATOR} FROM operators WHERE token_hash = ?1");
+            Ok(connection.prepare_cached(&sql)?.query_row([token_hash.as_str()], operator).optional()?)
+        })
+    }
+
+    /// Keeps when an operator's token was used last.
+    pub async fn used(&self, name: String, now: i64) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            let sql = "UPDATE operators SET last_used = ?1 WHERE name = ?2";
+            connection.prepare_cached(sql)?.execute(params![now, name])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Join tokens that nobody has used yet.
+    pub fn join_tokens(&self) -> Result<Vec<JoinTokenRecord>, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT hash, role, target, expires, seal FROM join_tokens WHERE used_by IS NULL";
+            let mut query = connection.prepare(sql)?;
+            let record = |row: &Row| {
+                let target: Option<String> = row.get(2)?;
+                Ok(JoinTokenRecord {
+                    hash: hash(&row.get::<_, String>(0)?),
+                    role: row.get(1)?,
+                    target: target.and_then(|target| target.parse().ok()),
+                    expires: row.get(3)?,
+                    seal: row.get(4)?,
+                })
+            };
+            Ok(query.query_map([], record)?.collect::<Result<_, _>>()?)
         })
     }
 

@@ -1,12 +1,15 @@
 //! Plans, their approvals and their results.
 
 use super::{Store, StoreError, json, operators::audit, text};
-use crate::model::{
-    Plan, Target,
-    answer::TargetResult,
-    digest::Digest,
-    outcome::Ending,
-    state::{CommandEvent, CommandState, PlanEvent, PlanState},
+use crate::{
+    model::{
+        Outcome, Plan, Target,
+        answer::TargetResult,
+        digest::Digest,
+        outcome::Ending,
+        state::{CommandEvent, CommandState, PlanEvent, PlanState},
+    },
+    sys::clock,
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -98,10 +101,54 @@ pub(super) fn advance(connection: &Connection, id: &str, event: PlanEvent, now: 
     Ok(next)
 }
 
-fn keep(connection: &Connection, plan: &str, result: &TargetResult) -> Result<(), StoreError> {
+pub(super) fn keep(connection: &Connection, plan: &str, result: &TargetResult) -> Result<(), StoreError> {
     let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO results VALUES (?1, ?2, ?3, ?4)")?;
     insert.execute(params![plan, result.step, result.target.to_string(), text(result)])?;
     Ok(())
+}
+
+/// How many of a plan's results are successes, and how many are not.
+pub(super) fn count(connection: &Connection, plan: &str) -> Result<(usize, usize), StoreError> {
+    let sql = "SELECT count(*) FILTER (WHERE result ->> 'state' = 'succeeded'), count(*) FROM results WHERE plan = ?1";
+    let (succeeded, all): (usize, usize) =
+        connection.prepare_cached(sql)?.query_row([plan], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok((succeeded, all - succeeded))
+}
+
+fn select(connection: &Connection, sql: &str) -> Result<Vec<StoredPlan>, StoreError> {
+    let mut query = connection.prepare(sql)?;
+    let rows: Vec<Raw> = query.query_map([], raw)?.collect::<Result<_, _>>()?;
+    rows.into_iter().map(|row| whole(connection, row)).collect()
+}
+
+/// Plans that are running, and those that were cancelled while something of them was under way.
+pub(super) fn unfinished(connection: &Connection) -> Result<Vec<StoredPlan>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM plans WHERE state = 'running' OR state = 'cancelled' AND id IN
+         (SELECT plan FROM commands WHERE state IN ('queued', 'accepted')) ORDER BY created"
+    );
+    select(connection, &sql)
+}
+
+/// What was unknown of a command is told after all: the result that its plan has of it becomes that.
+pub(super) fn learn(connection: &Connection, command: &str, outcome: &Outcome) -> Result<(), StoreError> {
+    let sql = "SELECT commands.plan, result FROM commands JOIN results USING (plan, step, target)
+               WHERE commands.id = ?1 AND result ->> 'state' = 'unknown'";
+    let read = |row: &Row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
+    let found = connection.prepare_cached(sql)?.query_row([command], read).optional()?;
+    let Some((plan, result)) = found else { return Ok(()) };
+    let Outcome { ending, summary, help, data } = outcome.clone();
+    let result = TargetResult { state: ending.as_str().to_owned(), summary, help, data, ..json("result", &result)? };
+    let sql = "UPDATE results SET result = ?1 WHERE plan = ?2 AND step = ?3 AND target = ?4";
+    connection.execute(sql, params![text(&result), plan, result.step, result.target.to_string()])?;
+    let (succeeded, failed) = count(connection, &plan)?;
+    let (now, about) = (clock::unix_seconds(), format!("{plan} {} {ending}", result.target));
+    audit(connection, now, "hub", "plan.learn", &about)?;
+    // A plan that still runs counts its results when it ends, and one that was cancelled stays so.
+    match advance(connection, &plan, PlanEvent::Settled { succeeded, failed }, now) {
+        Ok(_) | Err(StoreError::Conflict(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn settle_one(connection: &Connection, plan: &str, result: &TargetResult, ending: Ending) -> Result<(), StoreError> {
@@ -161,15 +208,13 @@ impl Store {
 
     /// The newest plans, newest first.
     pub fn plans(&self, limit: u32) -> Result<Vec<StoredPlan>, StoreError> {
-        self.select(&format!("SELECT {COLUMNS} FROM plans ORDER BY created DESC, rowid DESC LIMIT {limit}"))
+        let sql = format!("SELECT {COLUMNS} FROM plans ORDER BY created DESC, rowid DESC LIMIT {limit}");
+        self.read(|connection| select(connection, &sql))
     }
 
     /// Plans that were running when the hub stopped, and those that had been cancelled while something of them was under way.
     pub fn unfinished_plans(&self) -> Result<Vec<StoredPlan>, StoreError> {
-        self.select(&format!(
-            "SELECT {COLUMNS} FROM plans WHERE state = 'running' OR state = 'cancelled' AND id IN
-             (SELECT plan FROM commands WHERE state IN ('queued', 'accepted')) ORDER BY created"
-        ))
+        self.read(unfinished)
     }
 
     /// Says how what is unknown of a plan ended, on one target or on all: its results as they are then. `Conflict` where
@@ -213,14 +258,6 @@ impl Store {
             Ok(settled)
         })
         .await
-    }
-
-    fn select(&self, sql: &str) -> Result<Vec<StoredPlan>, StoreError> {
-        self.read(|connection| {
-            let mut query = connection.prepare(sql)?;
-            let rows: Vec<Raw> = query.query_map([], raw)?.collect::<Result<_, _>>()?;
-            rows.into_iter().map(|row| whole(connection, row)).collect()
-        })
     }
 
     /// Records an operator's yes to a digest, if that is the plan's and nothing has begun.
@@ -267,10 +304,8 @@ impl Store {
             if let Some(result) = &last {
                 keep(connection, &id, result)?;
             }
-            let sql = "SELECT count(*) FILTER (WHERE result ->> 'state' = 'succeeded'), count(*) FROM results WHERE plan = ?1";
-            let (succeeded, all): (usize, usize) =
-                connection.prepare_cached(sql)?.query_row([&id], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            let state = advance(connection, &id, PlanEvent::Ended { succeeded, failed: all - succeeded }, now)?;
+            let (succeeded, failed) = count(connection, &id)?;
+            let state = advance(connection, &id, PlanEvent::Ended { succeeded, failed }, now)?;
             audit(connection, now, &by, &format!("plan.{state}"), &id)?;
             Ok(state)
         })

@@ -127,6 +127,24 @@ pub fn failed_writing(path: &Path, error: io::Error) -> FileError {
     failed("writing", path)(error)
 }
 
+/// Gives a file its mode, where there is one.
+pub fn set_mode(path: &Path, mode: u32) -> Result<(), FileError> {
+    match fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("setting the mode of", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// A file's mode, without its type.
+pub fn mode(path: &Path) -> Result<u32, FileError> {
+    Ok(fs::metadata(path).map_err(failed("reading", path))?.permissions().mode() & 0o7777)
+}
+
+/// Gives a file or a directory another name on the same file system, in one step.
+pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
+    fs::rename(from, to).map_err(failed("renaming", from))
+}
+
 /// Takes a file away; one that is not there is no error.
 pub fn remove(path: &Path) -> Result<(), FileError> {
     match fs::remove_file(path) {

@@ -21,7 +21,8 @@ use rustls::{
     time_provider::TimeProvider,
 };
 use std::{
-    sync::{Arc, OnceLock},
+    fmt,
+    sync::{Arc, OnceLock, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -79,6 +80,20 @@ impl Authority {
         Ok(Identity { chain, key: super::secret::Secret::new(key.serialize_pem()) })
     }
 
+    /// Whether what it signs for a server's name is believed by whoever pins it, at this time (seconds since the epoch).
+    pub fn prove(&self, name: &str, server: &str, now: i64) -> Result<(), TlsError> {
+        let identity = self.sign(name, &[server.to_owned()])?;
+        let pem = |error: rustls::pki_types::pem::Error| TlsError::Pem(error.to_string());
+        let chain =
+            CertificateDer::pem_slice_iter(identity.chain.as_bytes()).collect::<Result<Vec<_>, _>>().map_err(pem)?;
+        let server = ServerName::try_from(server.to_owned()).map_err(|error| TlsError::Pem(error.to_string()))?;
+        let time = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now).unwrap_or_default()));
+        let [end, above @ ..] = chain.as_slice() else { return Err(TlsError::Pem("there is no certificate".into())) };
+        let pinned = Pinned { pins: self.fingerprint()?.into(), authority: true };
+        pinned.verify_server_cert(end, above, &server, &[], time)?;
+        Ok(())
+    }
+
     /// SHA-256 of the certificate: what clients and agents pin.
     pub fn fingerprint(&self) -> Result<Digest, TlsError> {
         fingerprint(&self.certificate)
@@ -119,12 +134,45 @@ pub fn server_config(identity: &Identity, protocols: &[&str]) -> Result<Arc<Serv
 /// Whom a client believes.
 #[derive(Debug, Clone)]
 pub enum Trust {
-    /// A hub: some certificate of the chain is the CA with this fingerprint, and has signed the server's for its name.
-    PinnedAuthority(Digest),
+    /// A hub: some certificate of the chain is a CA with one of these fingerprints, and has signed the server's for its name.
+    PinnedAuthority(Pins),
     /// Exactly the certificate with this fingerprint, whatever its name.
     PinnedCertificate(Digest),
     /// Whatever these CAs (PEM) have signed for the name.
     Authorities(String),
+}
+
+/// Fingerprints of the authorities that a hub is known by: one, and the next one while it is being led to that. Clones share
+/// them, and what is added counts for every connection from then on.
+#[derive(Debug, Clone)]
+pub struct Pins(Arc<RwLock<Vec<Digest>>>);
+
+impl From<Digest> for Pins {
+    fn from(pin: Digest) -> Self {
+        Self(Arc::new(RwLock::new(vec![pin])))
+    }
+}
+
+impl Pins {
+    /// Believes this authority too.
+    pub fn add(&self, pin: Digest) {
+        let mut pins = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if !pins.contains(&pin) {
+            pins.push(pin);
+        }
+    }
+
+    fn has(&self, pin: &Digest) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(pin)
+    }
+}
+
+impl fmt::Display for Pins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pins = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let texts: Vec<&str> = pins.iter().map(Digest::as_str).collect();
+        f.write_str(&texts.join(" or "))
+    }
 }
 
 /// How a client speaks TLS 1.3, by the given clock.
@@ -139,8 +187,8 @@ pub fn client_config(trust: &Trust, clock: Clock) -> Result<Arc<ClientConfig>, T
                 .build()
                 .map_err(|error| TlsError::Pem(error.to_string()))?
         }
-        Trust::PinnedAuthority(pin) => Arc::new(Pinned { pin: pin.clone(), authority: true }),
-        Trust::PinnedCertificate(pin) => Arc::new(Pinned { pin: pin.clone(), authority: false }),
+        Trust::PinnedAuthority(pins) => Arc::new(Pinned { pins: pins.clone(), authority: true }),
+        Trust::PinnedCertificate(pin) => Arc::new(Pinned { pins: pin.clone().into(), authority: false }),
     };
     let mut config = ClientConfig::builder_with_details(provider(), Arc::new(HubTime(clock)))
         .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -172,7 +220,7 @@ impl TimeProvider for HubTime {
 /// Believes what a pin says, and checks all else as for any certificate.
 #[derive(Debug)]
 struct Pinned {
-    pin: Digest,
+    pins: Pins,
     authority: bool,
 }
 
@@ -181,7 +229,7 @@ impl Pinned {
         rustls::Error::General(format!(
             "its certificate has fingerprint {}, not the pinned {}",
             Digest::of(found),
-            self.pin
+            self.pins
         ))
     }
 }
@@ -196,10 +244,10 @@ impl ServerCertVerifier for Pinned {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         if !self.authority {
-            let right = Digest::of(end_entity) == self.pin;
+            let right = self.pins.has(&Digest::of(end_entity));
             return if right { Ok(ServerCertVerified::assertion()) } else { Err(self.mismatch(end_entity)) };
         }
-        let Some(authority) = intermediates.iter().find(|certificate| Digest::of(certificate) == self.pin) else {
+        let Some(authority) = intermediates.iter().find(|certificate| self.pins.has(&Digest::of(certificate))) else {
             return Err(self.mismatch(intermediates.last().unwrap_or(end_entity)));
         };
         let mut roots = RootCertStore::empty();

@@ -100,9 +100,16 @@ impl Hub {
 
     /// The same, with something done to its database in between.
     pub fn restart_after(&mut self, meddle: impl FnOnce(&rusqlite::Connection)) {
+        self.restart_with(|hub| {
+            meddle(&rusqlite::Connection::open(hub.directory.path().join("lib/hub/hub.db")).unwrap());
+        });
+    }
+
+    /// The same, with something done to this hub in between.
+    pub fn restart_with(&mut self, meanwhile: impl FnOnce(&Self)) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-        meddle(&rusqlite::Connection::open(self.directory.path().join("lib/hub/hub.db")).unwrap());
+        meanwhile(self);
         self.process = spawn(&self.directory, &self.address, None);
         wait_until("the hub answers again", || self.api.send("GET", "/api/v1/hub", &[], b"", PATIENCE).is_ok());
     }
@@ -181,7 +188,7 @@ impl Hub {
         let endpoint = Endpoint::Tls {
             addresses: vec![self.address.clone()],
             name: pointer.server_name(),
-            trust: Trust::PinnedAuthority(pointer.fingerprint),
+            trust: Trust::PinnedAuthority(pointer.fingerprint.into()),
             clock: Clock::new(),
         };
         Http::new(&endpoint).unwrap()
@@ -344,8 +351,7 @@ impl Agent {
 
     /// Begins to poll, until it is dropped.
     fn begin(&self) {
-        let hub = self.pointer.hub.clone();
-        let party = Party { hub, key: self.pointer.key, agent: self.key.public().agent_id(), generation: 1 };
+        let party = Party::new(&self.pointer, self.key.public().agent_id(), 1);
         let journal = Journal::open(&self.directory.path().join("journal")).unwrap();
         let (link, worker, stop) = (self.link(), Arc::clone(&self.work), self.stop.clone());
         thread::spawn(move || Runtime::run(link, party, journal, worker, &stop));
@@ -416,6 +422,14 @@ impl Agent {
     /// Its key.
     pub fn key(&self) -> &SigningKey {
         &self.key
+    }
+
+    /// What it has on record of the hub's commands: the ids of those whose result is not told yet.
+    pub fn undelivered(&self) -> Vec<String> {
+        let copy = tempfile::tempdir().unwrap();
+        let path = copy.path().join("journal");
+        std::fs::copy(self.directory.path().join("journal"), &path).unwrap();
+        Journal::open(&path).unwrap().commands(usize::MAX)
     }
 
     /// What it was told to do, in order.

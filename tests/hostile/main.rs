@@ -7,6 +7,7 @@ mod common;
 
 mod bodies;
 mod members;
+mod routes;
 mod rows;
 mod sockets;
 mod tokens;

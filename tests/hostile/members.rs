@@ -134,5 +134,6 @@ fn poll(high_water: u64) -> PollRequest {
         running: Vec::new(),
         capabilities: Vec::new(),
         trial: false,
+        epoch: 0,
     }
 }

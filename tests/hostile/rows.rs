@@ -24,7 +24,7 @@ fn rows_forged_into_the_database_order_nothing() {
         // A plan that nobody approved.
         run("UPDATE plans SET state = 'running', approved_by = 'root', approved_at = 0, approved_digest = digest", &[]);
         // An administrator.
-        run("INSERT INTO operators VALUES ('mallory', 'admin', ?1, 0, ?2)", &[&hash("secret"), &"x".repeat(86)]);
+        run("INSERT INTO operators (name, role, token_hash, created, seal) VALUES ('mallory', 'admin', ?1, 0, ?2)", &[&hash("secret"), &"x".repeat(86)]);
         // A command, signed by another key.
         let payload = format!(r#"{{"agent":"{}","seq":99}}"#, agent.key().public().agent_id());
         let signature = intruder.sign(payload.as_bytes());

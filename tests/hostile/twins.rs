@@ -24,6 +24,7 @@ fn poll(process: &str, high_water: u64, kept: u64) -> PollRequest {
         running: Vec::new(),
         capabilities: Vec::new(),
         trial: false,
+        epoch: 0,
     }
 }
 

@@ -148,6 +148,8 @@ fn unknown_hub(address: &str, folder: &Path) -> String {
         hub: "hnobody".to_owned(),
         fingerprint,
         key: key.public(),
+        recovery: None,
+        epoch: 1,
         token: None,
     };
     pointer.to_string()

@@ -44,7 +44,7 @@ impl Remote {
                 let endpoint = Endpoint::Tls {
                     addresses: login.addresses.clone(),
                     name: server_name(&login.hub),
-                    trust: Trust::PinnedAuthority(login.fingerprint.clone()),
+                    trust: Trust::PinnedAuthority(login.fingerprint.clone().into()),
                     clock: Clock::new(),
                 };
                 (endpoint, Some(format!("Bearer {}", login.token.reveal())))

@@ -61,6 +61,7 @@ impl GuestWorker {
             running: vec![command.id.clone()],
             capabilities: self.capabilities(),
             trial: false,
+            epoch: 0,
         };
         let polled = self.place.home.link().map(|(link, _)| link.poll(&request).map(drop));
         if !matches!(polled, Ok(Ok(()))) {
@@ -185,6 +186,7 @@ impl Place for Simulated {
             running: Vec::new(),
             capabilities: Vec::new(),
             trial: true,
+            epoch: 0,
         };
         link.poll(&request).map(drop).map_err(|error| failed(chain(&error)))
     }

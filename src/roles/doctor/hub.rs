@@ -74,7 +74,7 @@ fn in_a_while(login: &Login) -> Result<(), HttpError> {
     let endpoint = Endpoint::Tls {
         addresses: login.addresses.clone(),
         name: server_name(&login.hub),
-        trust: Trust::PinnedAuthority(login.fingerprint.clone()),
+        trust: Trust::PinnedAuthority(login.fingerprint.clone().into()),
         clock: ahead,
     };
     // Without the token: any answer will do.

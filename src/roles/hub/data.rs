@@ -2,7 +2,10 @@
 //! of the database alone gives nobody power over agents.
 
 use crate::{
-    link::keys::SigningKey,
+    link::{
+        envelope::Signed,
+        keys::{PublicKey, SigningKey},
+    },
     model::{Failure, digest::Digest},
     store::{Store, StoreError},
     sys::{
@@ -19,6 +22,22 @@ use std::{
     sync::Arc,
 };
 
+/// The files that make a hub this hub, its database aside, each with its mode.
+pub const IDENTITY: [(&str, u32); 6] = [
+    ("ca.key", 0o600),
+    ("command.key", 0o600),
+    ("vault.key", 0o600),
+    ("hub.id", 0o644),
+    ("recovery.pub", 0o644),
+    ("ca.pem", 0o644),
+];
+/// The database.
+pub const DATABASE: &str = "hub.db";
+/// What the hub has to say of itself, signed by the recovery key.
+pub const ANNOUNCEMENT: &str = "announcement.json";
+/// Where the recovery key is until somebody takes it away, of a hub that was not made by hand.
+pub const RECOVERY: &str = "recovery.key";
+
 /// What a data directory holds.
 pub struct Data {
     /// Where it is.
@@ -31,6 +50,10 @@ pub struct Data {
     pub authority: Authority,
     /// The key that signs commands.
     pub key: Arc<SigningKey>,
+    /// The public half of the recovery key.
+    pub recovery: Option<PublicKey>,
+    /// What leads agents of an epoch before to this one.
+    pub announcement: Option<Signed>,
     /// The key that seals credentials.
     pub vault: AeadKey,
     /// The database.
@@ -80,16 +103,26 @@ impl Data {
             .map_err(|error| Failure::of("reading the hub's key", &error))?;
         let vault = AeadKey::load_or_make(&directory.join("vault.key"))
             .map_err(|error| Failure::of("reading the vault's key", &error).help("restore it from a backup"))?;
-        let store = Store::open(&directory.join("hub.db")).map_err(|error| not_opened(&error))?;
+        let store = Store::open(&directory.join(DATABASE)).map_err(|error| not_opened(&error))?;
         let epoch = store.meta("epoch").map_err(|error| not_opened(&error))?;
         let epoch = epoch.and_then(|text| text.parse().ok()).unwrap_or(1);
-        Ok(Self { directory: directory.to_owned(), hub, epoch, authority, key: Arc::new(key), vault, store })
+        let recovery = PublicKey::try_from(read("recovery.pub")?.trim().to_owned()).ok();
+        let announcement = announced(directory)?;
+        let directory = directory.to_owned();
+        Ok(Self { directory, hub, epoch, authority, key: Arc::new(key), recovery, announcement, vault, store })
     }
 
     /// SHA-256 of the CA's certificate.
     pub fn fingerprint(&self) -> Result<Digest, Failure> {
         self.authority.fingerprint().map_err(|error| Failure::of("reading the hub's CA", &error))
     }
+}
+
+fn announced(directory: &Path) -> Result<Option<Signed>, Failure> {
+    let path = directory.join(ANNOUNCEMENT);
+    let text = files::read_text_if_there(&path).map_err(|error| unreadable(directory, &error))?;
+    let read = text.map(|text| serde_json::from_str(&text)).transpose();
+    read.map_err(|error| Failure::of(&format!("reading {}", path.display()), &error))
 }
 
 fn unreadable(directory: &Path, error: &FileError) -> Failure {

@@ -1,10 +1,14 @@
 //! The hub: its data directory, its identity, serving.
 
 mod artifacts;
+mod backup;
+mod check;
 mod data;
 mod serving;
 
 pub use artifacts::{add_artifact, list_artifacts, remove_artifact};
+pub use backup::{backup, restore};
+pub use check::check;
 pub use data::Data;
 pub use serving::{Hosting, Hub};
 
@@ -127,24 +131,6 @@ pub fn init(options: &HubOptions) -> Result<(), Failure> {
     println!("fingerprint   {}", data.fingerprint()?);
     println!("recovery key  {recovery}");
     println!("Keep the recovery key offline: only with it can agents be led to a new hub. It is not shown again.");
-    Ok(())
-}
-
-/// `hub check`: the database's integrity and the keys.
-pub fn check(options: &HubOptions) -> Result<(), Failure> {
-    let settings = Settings::load(options)?;
-    if !Data::exists(&settings.data) {
-        let failure = Failure::new(format!("there is no hub in {} that this user could read", settings.data.display()));
-        return Err(failure.help("`remotectl hub init` makes one; --data DIRECTORY names another place"));
-    }
-    let data = Data::open(&settings.data)?;
-    println!("hub {}: keys and database are sound", data.hub);
-    println!("fingerprint   {}", data.fingerprint()?);
-    let count = |what: Result<usize, crate::store::StoreError>| {
-        what.map_err(|error| Failure::of("reading the database", &error))
-    };
-    println!("agents        {}", count(data.store.agents().map(|agents| agents.len()))?);
-    println!("operators     {}", count(data.store.operators().map(|operators| operators.len()))?);
     Ok(())
 }
 
@@ -274,7 +260,7 @@ impl Place {
 
     /// Where its recovery key is until somebody takes it away.
     pub fn recovery_key(&self) -> PathBuf {
-        self.data.join("recovery.key")
+        self.data.join(data::RECOVERY)
     }
 }
 
@@ -334,7 +320,7 @@ async fn signalled() {
 
 /// A hub that is made by serving has nobody before a terminal: the recovery key goes to a file for root.
 fn recovery_note(settings: &Settings, recovery: &str) -> Result<PathBuf, Failure> {
-    let path = settings.data.join("recovery.key");
+    let path = settings.data.join(data::RECOVERY);
     files::write_atomic(&path, recovery.as_bytes(), 0o600)
         .map_err(|error| Failure::of("keeping the recovery key", &error))?;
     Ok(path)

@@ -65,6 +65,8 @@ impl Hub {
             hub: data.hub.clone(),
             fingerprint: data.fingerprint()?,
             key: data.key.public(),
+            recovery: data.recovery,
+            epoch: data.epoch,
             token: None,
         };
         let tcp = listeners
@@ -114,7 +116,12 @@ fn wake(data: Data, pointer: &Pointer, policy: Policy) -> Result<api::Context, F
     };
     let engine = Engine::new(Parts {
         store: data.store,
-        identity: Identity { pointer: pointer.clone(), epoch: data.epoch, key: data.key },
+        identity: Identity {
+            pointer: pointer.clone(),
+            epoch: data.epoch,
+            key: data.key,
+            announcement: data.announcement,
+        },
         vault: data.vault,
         planner: Box::new(Grammar),
         policy,
@@ -122,7 +129,7 @@ fn wake(data: Data, pointer: &Pointer, policy: Policy) -> Result<api::Context, F
         artifacts: data.directory.join("artifacts"),
     })
     .map_err(|error| Failure::of("waking the hub", &error))?;
-    Ok(api::Context { engine, info: Arc::new(info) })
+    Ok(api::Context::new(engine, info))
 }
 
 /// The socket for the local root. One that is left over from a hub that was killed is taken over; a living one is not.

@@ -86,6 +86,8 @@ pub mod tests {
             hub: hub.to_owned(),
             fingerprint: Digest::of(b"ca"),
             key: SigningKey::make().0.public(),
+            recovery: None,
+            epoch: 1,
             token: None,
         }
     }

@@ -51,6 +51,7 @@ pub fn trial_of(home: &Home) -> Result<(), Failure> {
         running: Vec::new(),
         capabilities: Vec::new(),
         trial: true,
+        epoch: 0,
     };
     ask(&link, &request)?;
     let tried = serde_json::to_string(&Tried { version: version().to_owned() });
