@@ -42,7 +42,7 @@ fn settings_change_at_once_or_wait_for_the_next_reboot() {
         "qemu.pending.with-change",
     ];
     let outcome = run(&configure(Some("768M"), None), "vm/100", &names);
-    assert_eq!(told(&outcome), (Ending::Succeeded, "memory 512 → 768; memory after the next reboot"));
+    assert_eq!(told(&outcome), (Ending::Succeeded, "memory 512 → 768 MiB; memory after the next reboot"));
     assert_eq!(outcome.help.as_deref(), Some("`remotectl run guest.reboot vm/100` puts it into effect"));
     assert_eq!(outcome.data["changed"][0]["before"], "512");
 }

@@ -195,7 +195,7 @@ impl Replay {
             "qemu.start.locked" => set_lock(105, Some("migrate")),
             "qemu.clone" => set_lock(105, None),
             "lxc.snapshot.list.empty" => self.be(103, "running"),
-            "lxc.clone" => self.be(101, "stopped"),
+            "lxc.clone" | "lxc.stop.ha-managed-stopped" => self.be(101, "stopped"),
             "lxc.clone.running" => self.be(102, "running"),
             // The recorded node lacks a program.
             "vzdump.suspend" => {
@@ -215,7 +215,6 @@ impl Replay {
                 });
             }
             "lxc.shutdown.ha-managed" => self.be(101, "running"),
-            "lxc.stop.ha-managed-stopped" => self.be(101, "stopped"),
             _ => {}
         }
     }
