@@ -26,7 +26,7 @@ const LONGEST: u64 = 64 << 10;
 pub enum CredentialCommand {
     /// Keeps a way to log in to guests; the hub seals it and gives it to their nodes alone
     #[command(
-        after_help = "Examples:\n  remotectl credential add web --to \"tag=web and type=vm\" --user admin --key ~/.ssh/web\n  remotectl credential add nas --to vm/203 --address 10.0.0.23 --password - <FILE"
+        after_help = "Examples:\n  remotectl credential add web --to \"tag=web and type=vm\" --user admin --key ~/.ssh/web\n  remotectl credential add nas --to vm/203 --address 10.0.0.23 --password -"
     )]
     Add(CredentialAddArgs),
     /// Lists them, without their secrets

@@ -24,11 +24,24 @@ pub fn print(screen: &mut Screen, op: &Op, data: &Value, streamed: bool) {
         }
         // The line says how it stands; its log says why.
         Op::ServiceStatus { .. } => log_lines(screen, data["log"].as_array().map_or(&[][..], Vec::as_slice)),
+        // Whether it runs and what it uses is in the line; how it is configured is not.
+        Op::GuestStatus {} => settings(screen, data["config"].as_object()),
         Op::NodeList {} => match serde_json::from_value::<Vec<NodeRow>>(data.clone()) {
             Ok(rows) => screen.table(&listing::node_table(&rows)),
             Err(_) => value(screen, data),
         },
         _ => value(screen, data),
+    }
+}
+
+/// A guest's configuration, as Proxmox writes it.
+fn settings(screen: &mut Screen, config: Option<&Map<String, Value>>) {
+    let shown = || config.into_iter().flatten().filter(|(key, _)| *key != "digest");
+    let wide = shown().map(|(key, _)| table::width(key)).max().unwrap_or_default();
+    for (key, value) in shown() {
+        let unit = if matches!(key.as_str(), "memory" | "swap" | "balloon") { " MiB" } else { "" };
+        let text = format!("  {}{unit}", effect::plain(value).replace('\n', " "));
+        screen.line(Line::from("    ").and(Look::Dim, table::padded(key, wide)).plain(text));
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a step comes to, in a sentence for people: what it interrupts or destroys, and what would put it back.
 
 use super::book::Book;
-use crate::model::{Op, Risk, Step, Target, undo};
+use crate::model::{Op, Risk, Step, Target, target::What, undo, values::GuestKind};
 
 /// The arguments of an operation as one reads them: `nginx`, `max_connections = 200 in postgresql.conf`.
 pub fn arguments(op: &Op) -> String {
@@ -45,7 +45,7 @@ pub fn sentence(step: &Step, book: &Book) -> String {
         return String::new();
     }
     let who = names(&step.targets, book);
-    let effect = effect(&step.op, &who);
+    let effect = effect(&step.op, &step.targets, &who);
     let undo = match &step.undo {
         Some(op) => {
             let what = [op.name(), &arguments(op)].join(" ").trim_end().to_owned();
@@ -65,7 +65,7 @@ pub fn sentence(step: &Step, book: &Book) -> String {
     format!("{effect} {undo}").trim_start().to_owned()
 }
 
-fn effect(op: &Op, who: &str) -> String {
+fn effect(op: &Op, targets: &[Target], who: &str) -> String {
     match op {
         Op::ServiceRestart { service } => format!("Interrupts {service} on {who} for a moment."),
         Op::ServiceStop { service } => format!("{service} on {who} is gone until it is started again."),
@@ -78,6 +78,7 @@ fn effect(op: &Op, who: &str) -> String {
         Op::GuestRestore { newid: None, .. } => format!("Overwrites {who}."),
         Op::GuestDeleteSnapshot { snapshot } => format!("Deletes the snapshot {snapshot} of {who}."),
         Op::GuestResize { disk, size } => format!("Grows {disk} of {who} to {size}."),
+        Op::GuestMigrate { node } if machines(targets) => format!("Moves {who} to {node}; what runs goes on running."),
         Op::GuestMigrate { node } => format!("Moves {who} to {node}; a running container restarts there."),
         Op::NodeDrain { .. } => format!("Moves every guest off {who}."),
         Op::ConfigSet { .. } | Op::ConfigEdit { .. } | Op::ConfigRestore { .. } => {
@@ -88,6 +89,10 @@ fn effect(op: &Op, who: &str) -> String {
         Op::AgentRemove {} => format!("{who}: no agent, nothing left behind."),
         _ => String::new(),
     }
+}
+
+fn machines(targets: &[Target]) -> bool {
+    targets.iter().all(|target| matches!(target.what, What::Guest(GuestKind::Vm, _)))
 }
 
 /// `web-server`, `web-server and blog`, `6 targets`.
@@ -103,11 +108,10 @@ pub fn names(targets: &[Target], book: &Book) -> String {
 
 /// `3 containers`, `1 node`, `5 targets`.
 pub fn count(number: usize, targets: &[Target]) -> String {
-    use crate::model::{target::What, values::GuestKind};
     let all = |kind: fn(&What) -> bool| targets.iter().all(|target| kind(&target.what));
     let what = if all(|what| matches!(what, What::Guest(GuestKind::Ct, _))) {
         "container"
-    } else if all(|what| matches!(what, What::Guest(GuestKind::Vm, _))) {
+    } else if machines(targets) {
         "VM"
     } else if all(|what| matches!(what, What::Guest(..))) {
         "guest"

@@ -193,7 +193,8 @@ impl Carry<'_> {
         let id = &view.id;
         if !screen.interactive {
             let (what, how) = if critical {
-                ("the name of what it destroys", format!("`remotectl approve {id} --confirm NAME`"))
+                let names = self.names_to_type(view).join(",");
+                ("the name of what it destroys", format!("`remotectl approve {id} --confirm {names}`"))
             } else {
                 ("a confirmation", format!("`remotectl approve {id}`, or --yes beforehand"))
             };
@@ -227,7 +228,8 @@ impl Carry<'_> {
         }
     }
 
-    fn type_name(&self, screen: &mut Screen, view: &PlanView) -> Option<String> {
+    /// What a critical plan destroys, by name.
+    fn names_to_type(&self, view: &PlanView) -> Vec<String> {
         let mut names: Vec<String> = view
             .steps
             .iter()
@@ -240,6 +242,11 @@ impl Carry<'_> {
             .collect();
         names.sort();
         names.dedup();
+        names
+    }
+
+    fn type_name(&self, screen: &mut Screen, view: &PlanView) -> Option<String> {
+        let names = self.names_to_type(view);
         let typed = screen.ask(&format!("This can't be undone. Type {} to carry it out:", names.join(", ")))?;
         crate::engine::planning::typed_right(&typed, &names).then_some(typed)
     }

@@ -10,12 +10,16 @@ use super::{
 use crate::{
     model::{
         Answer, Exit, Failure, Target,
+        inventory::Guest,
         messages::{AgentRow, CredentialRow, GuestRow, NodeRow, OperatorRow, PlanRecord, SettleRequest},
         state::PlanState,
     },
     roles::client::Hub,
     sys::clock,
 };
+
+/// So many guests that don't run are named below a list.
+const MOST_NAMED: usize = 6;
 
 /// `guests`.
 pub fn guests(screen: &mut Screen, hub: &Hub, selector: &str, json: bool) -> Result<Exit, Failure> {
@@ -42,6 +46,20 @@ const GUEST_COLUMNS: [(&str, u8); 8] =
 /// Guests as `guests` shows them.
 pub fn guest_table(rows: &[GuestRow]) -> Table {
     table_of(&GUEST_COLUMNS, rows.iter().map(guest))
+}
+
+/// `18 of 20 running; stopped: wiki, sonarr.`: who is not comes by name, as far as that reads well.
+pub fn running(rows: &[GuestRow]) -> String {
+    let guests: Vec<_> = rows.iter().map(|row| &row.guest).filter(|guest| !guest.template).collect();
+    let still: Vec<_> = guests.iter().filter(|guest| !guest.running()).collect();
+    let said = format!("{} of {} running", guests.len() - still.len(), guests.len());
+    let (Some(first), true) = (still.first(), still.len() <= MOST_NAMED && still.len() < guests.len()) else {
+        return format!("{said}.");
+    };
+    let alike = still.iter().all(|guest| guest.status == first.status);
+    let name = |guest: &&&Guest| if alike { guest.name.clone() } else { format!("{} ({})", guest.name, guest.status) };
+    let names: Vec<String> = still.iter().map(name).collect();
+    format!("{said}; {}: {}.", if alike { &first.status } else { "not" }, names.join(", "))
 }
 
 fn guest(row: &GuestRow) -> Vec<String> {

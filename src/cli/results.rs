@@ -214,8 +214,7 @@ impl<'a> Results<'a> {
         }
         let rows = std::mem::take(&mut self.listed);
         self.screen.table(&listing::guest_table(&rows));
-        let running = rows.iter().filter(|row| row.guest.running()).count();
-        self.screen.note(format!("{running} of {} running.", rows.len()));
+        self.screen.note(listing::running(&rows));
     }
 
     fn last_word(&mut self, state: PlanState) {

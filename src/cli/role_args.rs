@@ -30,7 +30,7 @@ pub enum HubCommand {
     },
     /// Puts a backup back: the hub of then, in a new epoch, in which nothing of then is done again
     #[command(
-        after_help = "Example:\n  systemctl stop remotectl-hub\n  remotectl hub restore /root/hub.backup --recovery-key recovery.key"
+        after_help = "Example, with the hub's service stopped:\n  remotectl hub restore /root/hub.backup --recovery-key recovery.key"
     )]
     Restore {
         /// What `hub backup` has made.

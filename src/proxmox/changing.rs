@@ -52,7 +52,8 @@ pub(super) fn configure(mut guest: Guest, op: &Op, task: &Task) -> Result<Outcom
     let waiting: Vec<Pending> = guest.client.ask(&guests::pending(&guest.place()))?;
     let waits = |key: &str| waiting.iter().any(|line| line.key == key && line.pending.is_some());
     let changed = difference(guest.kind, &wanted, &before, &after);
-    let told: Vec<String> = changed.iter().map(|(key, old, new)| format!("{key} {old} → {new}")).collect();
+    let unit = |key: &str| if key == "memory" { " MiB" } else { "" };
+    let told: Vec<String> = changed.iter().map(|(key, old, new)| format!("{key} {old} → {new}{}", unit(key))).collect();
     let later: Vec<&str> = changed.iter().map(|(key, ..)| *key).filter(|key| waits(key)).collect();
     let reboot = if later.is_empty() { String::new() } else { format!("; {} after the next reboot", later.join(", ")) };
     let changed: Vec<Value> =

@@ -183,7 +183,10 @@ fn place(
     let help = match (at_hand.is_empty(), content) {
         (false, _) => format!("there are {}", at_hand.join(", ")),
         (true, "iso") => "put one onto a storage that may hold ISO images".to_owned(),
-        (true, _) => "`remotectl run template.download cluster template=NAME` fetches one".to_owned(),
+        (true, _) => {
+            let wanted = one_line(wanted, 80);
+            format!("`remotectl run template.download cluster template={wanted}` fetches it, where Proxmox offers it")
+        }
     };
     Err(told(outcome.with_help(help)))
 }

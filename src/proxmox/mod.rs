@@ -49,3 +49,5 @@ mod conformance;
 mod golden;
 #[cfg(test)]
 mod replay;
+#[cfg(test)]
+mod replayed;

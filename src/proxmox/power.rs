@@ -24,7 +24,7 @@ pub(super) fn status(guest: &Guest) -> Result<Outcome, Failed> {
     let now = &guest.before;
     let mut parts = vec![if now.template { "template".to_owned() } else { state(now) }];
     parts.push(format!("on {}", guest.node));
-    parts.push(format!("{} cores", now.cpus.max(1)));
+    parts.push(if now.cpus > 1 { format!("{} cores", now.cpus) } else { "1 core".to_owned() });
     parts.push(format!("{} of {} MiB memory", now.mem >> 20, now.maxmem >> 20));
     parts.extend(now.lock.as_ref().map(|lock| format!("locked ({})", one_line(lock, 30))));
     parts.extend(now.ha.state.as_ref().map(|wanted| format!("HA wants it {}", one_line(wanted, 30))));

@@ -58,14 +58,23 @@ impl Recorded {
 }
 
 /// Plays exchanges back, those of one path in the order given, the last of them for ever.
-struct Replay(Mutex<VecDeque<Recorded>>);
+pub(super) struct Replay(Mutex<VecDeque<Recorded>>);
 
 impl Replay {
-    fn of(names: &[&str]) -> Self {
+    /// By name. `~name` is the answer to another form than ours; `name 110=104` is the same exchange about another guest.
+    pub fn of(names: &[&str]) -> Self {
         let lines: Vec<Value> = HTTP.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let one = |name: &&str| {
-            let line = lines.iter().find(|line| line["name"] == **name).unwrap_or_else(|| panic!("no recorded {name}"));
-            Recorded::of(line).unwrap()
+        let one = |named: &&str| {
+            let mut words = named.split(' ');
+            let name = words.next().unwrap();
+            let bare = name.trim_start_matches('~');
+            let line = lines.iter().find(|line| line["name"] == bare).unwrap_or_else(|| panic!("no recorded {bare}"));
+            let renumber = |text: String, pair: &str| {
+                text.replace(pair.split('=').next().unwrap(), &pair[pair.find('=').unwrap() + 1..])
+            };
+            let text = words.fold(line.to_string(), renumber);
+            let recorded = Recorded::of(&serde_json::from_str(&text).unwrap()).unwrap();
+            Recorded { form: recorded.form.filter(|_| bare == name), ..recorded }
         };
         Self(Mutex::new(names.iter().map(one).collect()))
     }
@@ -110,8 +119,13 @@ impl Report for Lines {
     fn output(&self, _: &[u8]) {}
 }
 
-fn run(op: &Op, target: &str, names: &[&str]) -> Outcome {
-    perform(&client(&[&["cluster.resources.vm"], names].concat()), op, &target.parse().unwrap(), &Task::default())
+pub(super) fn run(op: &Op, target: &str, names: &[&str]) -> Outcome {
+    run_after(op, target, "cluster.resources.vm", names)
+}
+
+/// With that list of guests before anything else.
+pub(super) fn run_after(op: &Op, target: &str, guests: &str, names: &[&str]) -> Outcome {
+    perform(&client(&[&[guests], names].concat()), op, &target.parse().unwrap(), &Task::default())
 }
 
 fn shutdown(timeout: Option<&str>) -> Op {

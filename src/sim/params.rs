@@ -16,6 +16,10 @@ pub(super) enum Kind {
     Boolean,
     Choice(&'static [&'static str]),
     Vmid,
+    /// A DNS name.
+    Name,
+    /// Tags, parted by `;`, `,` or blanks.
+    Tags,
 }
 
 /// One parameter of an endpoint.
@@ -141,15 +145,30 @@ fn verify(kind: Kind, value: &Value) -> Result<Value, String> {
             Err(format!("value '{text}' does not have a value in the enumeration '{}'", words.join(", ")))
         }
         Kind::Vmid => vmid(&text).map(Value::from).ok_or_else(|| NO_VMID.to_owned()),
+        Kind::Name if dns_name(&text) => Ok(Value::String(text)),
+        Kind::Name => Err("invalid format - value does not look like a valid DNS name\n".to_owned()),
+        Kind::Tags if text.split([';', ',', ' ']).all(tag) => Ok(Value::String(text)),
+        Kind::Tags => Err("invalid format - invalid characters in tag\n".to_owned()),
     }
 }
 
 fn type_name(kind: Kind) -> &'static str {
     match kind {
-        Kind::Text | Kind::Choice(_) => "string",
+        Kind::Text | Kind::Choice(_) | Kind::Name | Kind::Tags => "string",
         Kind::Integer { .. } | Kind::Vmid => "integer",
         Kind::Boolean => "boolean",
     }
+}
+
+fn dns_name(text: &str) -> bool {
+    let plain = |label: &str| label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let label = |label: &str| !label.is_empty() && plain(label) && !label.starts_with('-') && !label.ends_with('-');
+    text.split('.').all(label)
+}
+
+fn tag(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-+.".contains(&byte);
+    text.bytes().all(plain) && !text.starts_with(['-', '+', '.'])
 }
 
 /// A vmid as Proxmox takes it: 100 to 999999999, no leading zero.

@@ -47,6 +47,17 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("agent.get-host-name", "the simulator's machines are called what the guest is called"),
     ("agent.network-get-interfaces", "another network"),
     ("lxc.interfaces", "another network"),
+    ("lxc.pending", "the keys have no order, and the simulator makes up the disk's and network's details"),
+    ("qemu.pending", "the keys have no order, and the simulator makes up the disk's and network's details"),
+    ("lxc.config.after-put", "the simulator makes up the disk's and network's details"),
+    ("qemu.config.after-put", "the simulator makes up the disk's and network's details"),
+    ("lxc.config.after-tags-comma", "the simulator makes up the disk's and network's details"),
+    ("lxc.config.after-tags-upper", "the simulator makes up the disk's and network's details"),
+    ("lxc.config.with-snapshots", "the simulator makes up the disk's and network's details"),
+    ("lxc.clone.task.log", "another storage prints other lines"),
+    ("lxc.resize.task.log", "another storage prints other lines"),
+    ("qemu.resize.running.task.log", "another storage prints other lines"),
+    ("lxc.delete.stopped-purge.task.log", "another storage prints other lines"),
     ("access.permissions.root", "there are users' entries at other paths"),
 ];
 
@@ -182,8 +193,38 @@ impl Replay {
                 self.memory.change(|inventory| inventory.guests.extend(templates.map(guest)));
             }
             "qemu.start.locked" => set_lock(105, Some("migrate")),
+            "qemu.clone" => set_lock(105, None),
+            "lxc.snapshot.list.empty" => self.be(103, "running"),
+            "lxc.clone" | "lxc.stop.ha-managed-stopped" => self.be(101, "stopped"),
+            "lxc.clone.running" => self.be(102, "running"),
+            // The recorded node lacks a program.
+            "vzdump.suspend" => {
+                self.cluster.faults().tasks.insert("vzdump".into(), "unable to find command 'cstream'".into());
+            }
+            "lxc.delete.running" => {
+                self.cluster.faults().tasks.remove("vzdump");
+                self.be(101, "running");
+            }
+            "lxc.status.ha-managed" => {
+                set_lock(101, None);
+                self.be(101, "stopped");
+                self.cluster.manage(101, "stopped");
+                self.memory.change(|inventory| {
+                    let guest = inventory.guests.iter_mut().find(|guest| guest.vmid == 101).expect("it is there");
+                    guest.tags = vec!["a".to_owned(), "b".to_owned()];
+                });
+            }
+            "lxc.shutdown.ha-managed" => self.be(101, "running"),
             _ => {}
         }
+    }
+
+    /// Puts a guest into a state, past the API.
+    fn be(&self, vmid: u32, status: &str) {
+        self.memory.change(|inventory| {
+            let guest = inventory.guests.iter_mut().find(|guest| guest.vmid == vmid).expect("it is there");
+            status.clone_into(&mut guest.status);
+        });
     }
 
     /// Who sent it, by its name.

@@ -132,8 +132,10 @@ impl Visit<'_> {
 
 /// What `--ask` left unconfirmed can't be approved later: its hub is gone by then.
 fn for_now_only(failure: Failure) -> Failure {
+    let critical = failure.help.as_deref().and_then(|help| help.split_once(" --confirm "));
+    let how = critical.map(|(_, names)| format!("--confirm {}", names.trim_end_matches('`')));
     match failure.exit {
-        Exit::Denied => failure.help("the same command with --yes, or with --confirm NAME for what is critical"),
+        Exit::Denied => failure.help(format!("the same command with {}", how.as_deref().unwrap_or("--yes"))),
         _ => failure,
     }
 }

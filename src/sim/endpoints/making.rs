@@ -26,7 +26,7 @@ const COMMON: &[Spec] = &[
     optional("memory", Kind::Integer { min: 16 }),
     optional("net0", Kind::Text),
     optional("onboot", Kind::Boolean),
-    optional("tags", Kind::Text),
+    optional("tags", Kind::Tags),
     optional("storage", Kind::Text),
     optional("force", Kind::Boolean),
     optional("unique", Kind::Boolean),
@@ -36,7 +36,7 @@ const COMMON: &[Spec] = &[
 ];
 const CONTAINER: &[Spec] = &[
     required("ostemplate", Kind::Text),
-    optional("hostname", Kind::Text),
+    optional("hostname", Kind::Name),
     optional("rootfs", Kind::Text),
     optional("features", Kind::Text),
     optional("unprivileged", Kind::Boolean),
@@ -44,7 +44,7 @@ const CONTAINER: &[Spec] = &[
     optional("swap", Kind::Integer { min: 0 }),
 ];
 const MACHINE: &[Spec] = &[
-    optional("name", Kind::Text),
+    optional("name", Kind::Name),
     optional("scsi0", Kind::Text),
     optional("scsihw", Kind::Text),
     optional("agent", Kind::Text),
@@ -171,7 +171,7 @@ pub(super) fn clone(call: &Call, node: &str, kind: GuestKind, id: &str) -> Resul
     let name = if kind == GuestKind::Ct { "hostname" } else { "name" };
     let specs = [
         required("newid", Kind::Vmid),
-        optional(name, Kind::Text),
+        optional(name, Kind::Name),
         optional("full", Kind::Boolean),
         optional("target", Kind::Text),
         optional("storage", Kind::Text),

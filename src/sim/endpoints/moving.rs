@@ -8,7 +8,10 @@ use super::{
     settings::locked,
 };
 use crate::{
-    model::{inventory::Guest, values::GuestKind},
+    model::{
+        inventory::{Guest, Inventory},
+        values::GuestKind,
+    },
     sim::{
         answer::{Answer, Fault},
         params::{Kind, optional, required},
@@ -69,13 +72,17 @@ fn conditions(call: &Call, node: &str, kind: GuestKind, id: &str) -> Result<Answ
     if kind == GuestKind::Ct {
         return data(json!({"allowed-nodes": allowed, "not-allowed-nodes": refused, "running": running}));
     }
-    let shared = |name: &str| inventory.storages.iter().any(|storage| storage.name == name && shapes::shared(storage));
-    let local = volumes(call, &guest).into_iter().filter(|(storage, _)| !shared(storage));
+    let local = volumes(call, &guest).into_iter().filter(|(storage, _)| local_only(&inventory, storage));
     let local: Vec<Value> = local.map(|(_, volume)| json!({"cdrom": 0, "is_unused": 0, "volid": volume})).collect();
     data(json!({
         "allowed_nodes": allowed, "has-dbus-vmstate": 1, "local_disks": local, "local_resources": [],
         "mapped-resource-info": {}, "mapped-resources": [], "not_allowed_nodes": refused, "running": running,
     }))
+}
+
+/// Whether each node has a storage of that name to itself.
+fn local_only(inventory: &Inventory, name: &str) -> bool {
+    !inventory.storages.iter().any(|storage| storage.name == name && shapes::shared(storage))
 }
 
 fn migrate(call: &Call, node: &str, kind: GuestKind, id: &str) -> Result<Answer, Fault> {
@@ -115,24 +122,47 @@ fn migrate(call: &Call, node: &str, kind: GuestKind, id: &str) -> Result<Answer,
     let task = if kind == GuestKind::Ct { format!("{}migrate", prefix(kind)) } else { "qmigrate".to_owned() };
     let label = if kind == GuestKind::Ct { "CT" } else { "VM" };
     let order = target.clone();
+    let restarts = kind == GuestKind::Ct && guest.running();
+    let kept = kind == GuestKind::Vm
+        && guest.running()
+        && !params.flag("with-local-disks")
+        && volumes(call, &guest).iter().any(|(name, _)| local_only(&inventory, name));
     let deed = move |log: &TaskLog| {
         if let Some(locked) = locked(&guest) {
             return Err(locked);
         }
         log.line(format!("starting migration of {label} {vmid} to node '{target}'"));
+        if kept {
+            log.line("can't live migrate attached local disks without with-local-disks option");
+            log.line("ERROR: Problem found while scanning volumes - can't migrate VM - check log");
+            return Err("migration aborted".to_owned());
+        }
         if let Some(storage) = missing.first() {
             log.line(format!(
                 "ERROR: Problem found while scanning volumes - storage '{storage}' is not available on node '{target}'"
             ));
             return Err("migration aborted".to_owned());
         }
-        let changed = backend.adjust(&mut |inventory| {
-            if let Some(guest) = inventory.guests.iter_mut().find(|one| one.vmid == vmid) {
-                target.clone_into(&mut guest.node);
-            }
-        });
-        if !changed {
+        let put = |status: Option<&str>| {
+            backend.adjust(&mut |inventory| {
+                if let Some(guest) = inventory.guests.iter_mut().find(|one| one.vmid == vmid) {
+                    match status {
+                        Some(status) => status.clone_into(&mut guest.status),
+                        None => target.clone_into(&mut guest.node),
+                    }
+                }
+            })
+        };
+        if restarts {
+            log.line(format!("shutdown CT {vmid}"));
+            put(Some("stopped"));
+        }
+        if !put(None) {
             return Err(format!("this simulated cluster keeps its guests on {from}"));
+        }
+        if restarts {
+            log.line("start container on target node");
+            put(Some("running"));
         }
         log.line("migration finished successfully");
         Ok(())

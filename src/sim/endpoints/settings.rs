@@ -75,11 +75,11 @@ fn change(call: &Call, node: &str, kind: GuestKind, id: &str) -> Result<Answer, 
     let specs = [
         optional("cores", Kind::Integer { min: 1 }),
         optional("memory", Kind::Integer { min: 16 }),
-        optional("tags", Kind::Text),
+        optional("tags", Kind::Tags),
         optional("onboot", Kind::Boolean),
         optional("protection", Kind::Boolean),
         optional("description", Kind::Text),
-        optional(name, Kind::Text),
+        optional(name, Kind::Name),
         optional("digest", Kind::Text),
     ];
     let (node, params) = admit(call, node, id, CHANGE, &specs)?;
