@@ -204,7 +204,7 @@ fn pieces(sentence: &Sentence<'_>, reading: &Reading<'_>) -> Vec<Taken> {
 fn taken(sentence: &Sentence<'_>, reading: &Reading<'_>, step: &Step<'_>) -> Taken {
     let what = match &step.role {
         Role::Nothing => "adds nothing".to_owned(),
-        Role::Unknown => "not known; the question can be answered without".to_owned(),
+        Role::Unknown => "not known here; the question can be answered without".to_owned(),
         Role::Says => says(reading.rule.op),
         Role::Fills(names) => {
             let filled = |name: &&str| {

@@ -26,8 +26,11 @@ const UNORDERED: u32 = 4;
 const GLUE: u32 = 1;
 /// What it costs to pass over an `only`, so that a phrasing that says it comes first.
 const ONLY: u32 = 3;
-/// What it costs to pass over a word that nobody knows or that names nothing, where nothing is changed.
+/// What it costs to pass over a word that nobody knows, where nothing is changed.
 const FOREIGN: u32 = 25;
+/// What it costs to pass over a word that names nothing, where nothing is changed: more than a comment and a request
+/// (`nginx is stuck, restart it`).
+const IDLE: u32 = 36;
 /// How many such words are passed over: with more of them it is anybody's guess what is asked.
 const MOST_FOREIGN: u32 = 2;
 
@@ -237,7 +240,7 @@ impl<'s, 'l> Matcher<'s, 'l> {
         for (end, cost) in self.passed_over(&state, attempt) {
             let mut next = State { at: end, cost: state.cost + cost, ..state.clone() };
             if self.traces {
-                let role = if cost == FOREIGN { Role::Unknown } else { Role::Nothing };
+                let role = if cost == FOREIGN || cost == IDLE { Role::Unknown } else { Role::Nothing };
                 next.trace.push(Step { from: state.at, to: end, role });
             }
             reached |= self.walk(attempt, next);
@@ -324,9 +327,12 @@ impl<'s, 'l> Matcher<'s, 'l> {
                 out.push((state.at + 1, GLUE));
             }
             let few = state.cost < MOST_FOREIGN * FOREIGN;
-            let spare = || self.sentence.is_foreign(state.at) || self.sentence.is_idle(state.at);
-            if few && attempt.rule.reads && !self.elsewhere && spare() {
-                out.push((state.at + 1, FOREIGN));
+            if few && attempt.rule.reads && !self.elsewhere {
+                if self.sentence.is_foreign(state.at) {
+                    out.push((state.at + 1, FOREIGN));
+                } else if self.sentence.is_idle(state.at) {
+                    out.push((state.at + 1, IDLE));
+                }
             }
             out.sort_unstable();
             out.dedup_by_key(|(end, _)| *end);
