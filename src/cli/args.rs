@@ -76,8 +76,10 @@ pub enum Command {
     )]
     Agents(AgentsArgs),
     /// Installs the agent into guests, or the pve-agent onto nodes
-    #[command(after_help = "Examples:\n  remotectl deploy ct/119\n  remotectl deploy \"os=ubuntu and type=ct\"")]
-    Deploy(SelectArgs),
+    #[command(
+        after_help = "Examples:\n  remotectl deploy ct/119\n  remotectl deploy \"os=ubuntu and type=ct\"\n  remotectl deploy ct/121 --start"
+    )]
+    Deploy(DeployArgs),
     /// Brings agents to the hub's version, or to another one; a bad one goes back by itself
     #[command(
         after_help = "Examples:\n  remotectl update \"type=ct and agent=yes\"\n  remotectl update ct/118 --version 0.1.0"
@@ -398,6 +400,17 @@ pub struct SelectArgs {
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `deploy`.
+#[derive(Debug, Args)]
+pub struct DeployArgs {
+    /// Which, and how.
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// Start those that are stopped first.
+    #[arg(long)]
+    pub start: bool,
 }
 
 /// `update`.

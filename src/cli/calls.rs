@@ -3,8 +3,9 @@
 
 use super::{
     args::{
-        AgentsArgs, AgentsCommand, ApproveArgs, AskArgs, Command, DemoArgs, DownArgs, HistoryArgs, ListArgs, LowArgs,
-        PlanArgs, PlanIdArgs, PlannerChoice, RunArgs, SelectArgs, SettleArgs, Shell, UndoArgs, UpArgs, UpdateArgs,
+        AgentsArgs, AgentsCommand, ApproveArgs, AskArgs, Command, DemoArgs, DeployArgs, DownArgs, HistoryArgs,
+        ListArgs, LowArgs, PlanArgs, PlanIdArgs, PlannerChoice, RunArgs, SelectArgs, SettleArgs, Shell, UndoArgs,
+        UpArgs, UpdateArgs,
     },
     credential::CredentialCommand,
     flow::Consent,
@@ -192,7 +193,7 @@ impl TryFrom<LowArgs> for HiArgs {
             Command::Plan(args) => plan(args)?,
             Command::Ask(args) => Self::Client(ask(args)?),
             Command::Run(args) => Self::Client(run(args)?),
-            Command::Deploy(args) => Self::Client(select("agent.deploy", args, None)),
+            Command::Deploy(DeployArgs { select: args, start }) => Self::Client(deploy(args, start)),
             Command::Update(UpdateArgs { select: args, version }) => {
                 Self::Client(select("agent.update", args, version.map(|version| ("version", version))))
             }
@@ -279,6 +280,13 @@ fn select(op: &str, args: SelectArgs, argument: Option<(&str, String)>) -> Clien
     let run = RunRequest { op: op.to_owned(), selector: args.selector, args: arguments };
     let request = PlanRequest { run: Some(run), dry_run: args.dry_run, ..PlanRequest::default() };
     Client::Ask(request, Consent { yes: args.yes.yes, typed: args.yes.confirm }, args.json)
+}
+
+fn deploy(args: SelectArgs, start: bool) -> Client {
+    match select("agent.deploy", args, None) {
+        Client::Ask(request, consent, json) => Client::Ask(PlanRequest { start, ..request }, consent, json),
+        other => other,
+    }
 }
 
 fn planner(choice: Option<PlannerChoice>) -> Option<String> {

@@ -11,7 +11,7 @@ use crate::{
         conversation::{self, Context},
     },
     model::{
-        Answer, Exit, Failure, Inventory, Op, Plan,
+        Answer, Exit, Failure, Inventory, Op, Plan, Target,
         answer::PlanView,
         catalogue,
         messages::{PlanRequest, RunRequest},
@@ -85,7 +85,11 @@ impl Engine {
             (Some(_), None, None) => {
                 return Err(Failure::usage(format!("the sentence is longer than {} KiB", LONGEST_TEXT >> 10)).into());
             }
-            (None, Some(run), None) => (proposal_of(&run, inventory)?, "run", String::new()),
+            (None, Some(run), None) => {
+                let proposal = proposal_of(&run, inventory)?;
+                let proposal = if request.start { with_start(proposal, inventory) } else { proposal };
+                (proposal, "run", String::new())
+            }
             (None, None, Some(id)) => (self.taken_back(&id, inventory)?, "run", String::new()),
             _ => return Err(Failure::usage("a request has a text, an operation, or a plan to take back").into()),
         };
@@ -175,6 +179,21 @@ fn proposal_of(run: &RunRequest, inventory: &Inventory) -> Result<Proposal, Fail
     Ok(Proposal::Plan { summary, steps: vec![Proposed { op, targets }] })
 }
 
+/// The same with those of its guests started first that are stopped.
+fn with_start(proposal: Proposal, inventory: &Inventory) -> Proposal {
+    let Proposal::Plan { summary, mut steps } = proposal else { return proposal };
+    let stopped =
+        |target: &Target| inventory.guest_of(target).is_some_and(|guest| guest.status == "stopped" && !guest.template);
+    let mut targets: Vec<Target> =
+        steps.iter().flat_map(|step| &step.targets).filter(|target| stopped(target)).cloned().collect();
+    targets.dedup();
+    if targets.is_empty() {
+        return Proposal::Plan { summary, steps };
+    }
+    steps.insert(0, Proposed { op: Op::GuestStart {}, targets });
+    Proposal::Plan { summary: format!("{summary}, started first"), steps }
+}
+
 /// The operations whose names are nearest, for a help line.
 fn closest(name: &str) -> String {
     let mut names: Vec<&str> = Op::ALL.iter().map(|(known, _)| *known).collect();
@@ -188,5 +207,33 @@ pub fn stored(doing: &str, error: &StoreError) -> Failure {
     match error {
         StoreError::Conflict(why) => Failure::new(why.clone()).exit(Exit::Denied),
         error => Failure::of(doing, error).help("`remotectl hub check` on the hub, and its free disk space"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_stopped_is_started_first() {
+        let inventory: Inventory = serde_json::from_str(include_str!("../../tests/fixtures/homelab.json")).unwrap();
+        let run = |selector: &str| RunRequest {
+            op: "agent.deploy".into(),
+            selector: selector.into(),
+            args: serde_json::Map::new(),
+        };
+        let steps = |selector: &str| {
+            let Proposal::Plan { steps, .. } = with_start(proposal_of(&run(selector), &inventory).unwrap(), &inventory)
+            else {
+                panic!("it is a plan")
+            };
+            let told = |step: &Proposed| {
+                format!("{} {:?}", step.op.name(), step.targets.iter().map(ToString::to_string).collect::<Vec<_>>())
+            };
+            steps.iter().map(told).collect::<Vec<_>>()
+        };
+        assert_eq!(steps("ct/118"), [r#"agent.deploy ["ct/118"]"#]);
+        let wanted = [r#"guest.start ["ct/121"]"#, r#"agent.deploy ["ct/118", "ct/121"]"#];
+        assert_eq!(steps("ct/118,ct/121"), wanted);
     }
 }

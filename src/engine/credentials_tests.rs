@@ -82,7 +82,13 @@ fn order(agent: &str, target: Target, work: Work) -> Order {
 }
 
 fn deploy() -> Work {
-    let order = DeployOrder { nonce: "n".into(), join: "rctl1.x".into(), addresses: Vec::new(), builds: Vec::new() };
+    let order = DeployOrder {
+        nonce: "n".into(),
+        join: "rctl1.x".into(),
+        addresses: Vec::new(),
+        builds: Vec::new(),
+        patience: 0,
+    };
     Work::Deploy { order }
 }
 

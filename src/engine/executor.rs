@@ -17,7 +17,7 @@ use crate::{
         answer::{PlanView, TargetResult},
         catalogue::Runs,
         digest::Digest,
-        lint::{self, Severity},
+        lint::{self, Finding, Kind, Severity},
         messages::Event,
         outcome::{Ending, chain},
         policy,
@@ -35,6 +35,8 @@ const TIMEOUT: u64 = 60;
 const LONG_TIMEOUT: u64 = 600;
 /// Seconds for bringing the executable into a guest without an agent, and taking it away again.
 const ONCE_MARGIN: u64 = 180;
+/// Seconds that a guest has to come up in that was started a moment ago.
+const BOOT: u64 = 60;
 /// Seconds that a new agent has for its echo, beside the time for taking the command.
 const ECHO: u64 = 10;
 /// The longest that anything may take: a day.
@@ -220,7 +222,8 @@ impl Engine {
 
     async fn carry_out(&self, op: &Op, about: About, digest: Digest) -> Result<Outcome, StoreError> {
         let inventory = self.inventory();
-        if let Some(outcome) = self.precondition(op, &about.target, &inventory) {
+        let started = self.started_before(&about)?;
+        if let Some(outcome) = self.precondition(op, &about.target, &inventory, started) {
             return Ok(outcome);
         }
         if policy::runs(op) == Runs::Hub {
@@ -236,7 +239,12 @@ impl Engine {
             Ok(found) => found,
             Err(outcome) => return Ok(*outcome),
         };
-        let work = self.with_token(work, &about.target).await?;
+        let mut work = self.with_token(work, &about.target).await?;
+        if let Work::Deploy { order } = &mut work
+            && started
+        {
+            order.patience = BOOT;
+        }
         let (once, deployed) = (matches!(work, Work::Once { .. }), matches!(work, Work::Deploy { .. }));
         let (target, begun) = (about.target.clone(), clock::unix_seconds());
         let order = Order {
@@ -282,11 +290,24 @@ impl Engine {
         Ok(Outcome::failure(why).with_help(format!("again: `remotectl deploy {target}`")))
     }
 
+    /// Whether an earlier step of the plan starts this very guest.
+    fn started_before(&self, about: &About) -> Result<bool, StoreError> {
+        if about.step == 0 {
+            return Ok(false);
+        }
+        let stored = self.store.plan(&about.plan)?;
+        let steps = stored.as_ref().and_then(|stored| stored.plan.body.steps.get(..about.step));
+        Ok(steps.is_some_and(|steps| lint::starts(steps, &about.target)))
+    }
+
     /// What the plan linter says of this very target now: the world may have moved since the plan was made.
-    fn precondition(&self, op: &Op, target: &Target, inventory: &Inventory) -> Option<Outcome> {
+    fn precondition(&self, op: &Op, target: &Target, inventory: &Inventory, started: bool) -> Option<Outcome> {
         let proposed = crate::model::plan::Proposed { op: op.clone(), targets: vec![target.clone()] };
         let step = self.policy.weigh(proposed, inventory);
-        let finding = lint::lint(&[step], inventory).into_iter().find(|finding| finding.severity == Severity::Error)?;
+        // What an earlier step of the plan has started may not have been told of yet; its node looks again.
+        let counts =
+            |finding: &Finding| finding.severity == Severity::Error && !(started && finding.kind == Kind::NotRunning);
+        let finding = lint::lint(&[step], inventory).into_iter().find(counts)?;
         let outcome = Outcome::rejected(finding.message);
         Some(match finding.help {
             Some(help) => outcome.with_help(help),
@@ -392,7 +413,13 @@ impl Engine {
                 builds.push(Build { arch: held.arch.clone(), artifact: held.artifact() });
             }
         }
-        DeployOrder { nonce: random::id(), join: pointer.to_string(), addresses: pointer.addresses.clone(), builds }
+        DeployOrder {
+            nonce: random::id(),
+            join: pointer.to_string(),
+            addresses: pointer.addresses.clone(),
+            builds,
+            patience: 0,
+        }
     }
 
     /// Forgets an agent that was removed, or whose deployment registered it and then failed.

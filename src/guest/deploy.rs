@@ -7,7 +7,7 @@ use super::{
     probe::{self, Probe},
     saga::{Broken, Running, SagaLog, Step, StepError, Subject, Took},
     staging::{Executable, Staged, explained, left, refused, settle},
-    transport::{Copying, SHORT, Transport, TransportError},
+    transport::{Copying, GuestState, SHORT, Transport, TransportError},
 };
 use crate::{
     model::{
@@ -20,10 +20,15 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 /// How long the new agent may take to have its first poll answered, in seconds.
 const FIRST_POLL: u64 = 20;
+/// How long it is until what changes by itself is looked at again.
+const AGAIN: Duration = Duration::from_millis(500);
 /// The executable of an installed agent, whose name says its role: takes the agent away where the staged one is gone.
 const INSTALLED: &str = "/opt/remotectl/agent";
 
@@ -42,6 +47,17 @@ pub struct Deployment<'a> {
     pub join: &'a str,
     /// Whether somebody still waits for it: one that was interrupted is taken back otherwise.
     pub wanted: bool,
+    /// For what is waited, and how long.
+    pub patience: Patience,
+}
+
+/// How long a deployment waits for what changes by itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Patience {
+    /// For a lock that somebody else holds on the guest. It is never taken away: whoever holds it is still at work.
+    pub lock: Duration,
+    /// For the network of a guest that was started a moment ago.
+    pub network: Duration,
 }
 
 /// Registers at the hub what the guest has made: supplied by the pve-agent, which alone can vouch for its guests.
@@ -159,21 +175,43 @@ impl Context<'_> {
     fn preflight(&mut self) -> Result<String, StepError> {
         self.go_on()?;
         let target = &self.target;
-        let state = self.transport.state().map_err(|error| rejected(explained(&error, target)))?;
+        let state = self.unlocked().map_err(|error| rejected(explained(&error, target)))?;
         if state.template {
             let help = format!("a guest made of it can have one: `remotectl run guest.clone {target} name=NAME`");
             return Err(StepError::rejected(format!("{target} is a template"), help));
         }
         if let Some(lock) = &state.lock {
             let help = format!("wait until that is over, then again: `remotectl deploy {target}`");
-            return Err(StepError::rejected(format!("{target} is locked ({lock})"), help));
+            let waited = match self.deployment.patience.lock.as_secs() {
+                0 => String::new(),
+                seconds => format!(" for longer than {seconds} s"),
+            };
+            return Err(StepError::rejected(format!("{target} is locked ({lock}){waited}"), help));
         }
         if state.status != "running" {
-            let help = format!("`remotectl run guest.start {target}`, then again");
+            let help = format!("`remotectl deploy {target} --start` starts it first");
             return Err(StepError::rejected(format!("{target} is {}", state.status), help));
         }
         self.kept.macs = state.macs;
         Ok(String::new())
+    }
+
+    /// What the hypervisor says of the guest, once nobody else holds it, or when that takes too long.
+    fn unlocked(&self) -> Result<GuestState, TransportError> {
+        let deadline = Instant::now() + self.deployment.patience.lock;
+        let mut told = false;
+        loop {
+            let state = self.transport.state()?;
+            let Some(lock) = &state.lock else { return Ok(state) };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.cancel.fired() {
+                return Ok(state);
+            }
+            if !std::mem::replace(&mut told, true) {
+                self.report.progress(&format!("{} is locked ({lock}): waiting", self.target));
+            }
+            self.cancel.wait(left.min(AGAIN));
+        }
     }
 
     fn look(&mut self) -> Result<String, StepError> {
@@ -260,13 +298,17 @@ impl Context<'_> {
 
     fn route(&mut self) -> Result<String, StepError> {
         self.go_on()?;
-        let mut args = vec!["agent", "probe", "--json"];
-        args.extend(self.deployment.hubs.iter().flat_map(|hub| ["--hub", hub.as_str()]));
-        let finished = self.call(&args, SHORT)?;
-        let reach: Reach = serde_json::from_slice(&finished.stdout).map_err(|_| refused(&finished, &self.target))?;
+        let deadline = Instant::now() + self.deployment.patience.network;
         // It may only choose among the addresses that it was given.
         let known = |hub: &HubReach| self.deployment.hubs.contains(&hub.address);
-        self.kept.reached = reach.hubs.iter().filter(|hub| hub.reached && known(hub)).cloned().collect();
+        let reach = loop {
+            let reach = self.tried()?;
+            self.kept.reached = reach.hubs.iter().filter(|hub| hub.reached && known(hub)).cloned().collect();
+            if !self.kept.reached.is_empty() || Instant::now() >= deadline || self.cancel.wait(AGAIN) {
+                break reach;
+            }
+        };
+        self.go_on()?;
         if self.kept.reached.is_empty() {
             let why = |hub: &HubReach| {
                 one_line(&format!("{}: {}", hub.address, hub.why.as_deref().unwrap_or("no answer")), 120)
@@ -279,6 +321,14 @@ impl Context<'_> {
             ));
         }
         Ok(format!("direct to {}", self.kept.reached[0].address))
+    }
+
+    /// The hub's addresses, tried from inside.
+    fn tried(&self) -> Result<Reach, StepError> {
+        let mut args = vec!["agent", "probe", "--json"];
+        args.extend(self.deployment.hubs.iter().flat_map(|hub| ["--hub", hub.as_str()]));
+        let finished = self.call(&args, SHORT)?;
+        serde_json::from_slice(&finished.stdout).map_err(|_| refused(&finished, &self.target))
     }
 
     fn install(&mut self) -> Result<String, StepError> {

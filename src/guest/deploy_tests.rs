@@ -139,6 +139,7 @@ fn deploy_into(fake: &Fake, attest: &Register, report: &dyn Report) -> (Outcome,
         hubs: &hubs,
         join: "rctl1.x",
         wanted: true,
+        patience: Patience::default(),
     };
     let outcome = deploy(deployment, fake, attest, &log, &Task { report, ..Task::default() });
     (outcome, log.rows())
@@ -228,7 +229,7 @@ fn unfit_guests_are_refused_before_anything_is_done() {
     let there = Fake::new().with_program(Box::new(|_, _, _| (0, String::new(), String::new())));
     deployed(&there);
     for (fake, wanted, help) in [
-        (state("stopped", false, None), "preflight: ct/101 is stopped", "guest.start ct/101"),
+        (state("stopped", false, None), "preflight: ct/101 is stopped", "deploy ct/101 --start"),
         (state("stopped", true, None), "preflight: ct/101 is a template", "guest.clone"),
         (state("running", false, Some("backup")), "preflight: ct/101 is locked (backup)", "again"),
         (probe(("ARCH", "riscv64")), "probe: the guest is riscv64, and this remotectl is for", "architecture"),
@@ -249,6 +250,69 @@ fn unfit_guests_are_refused_before_anything_is_done() {
         assert!(outcome.help.as_deref().unwrap().contains(help), "{:?}", outcome.help);
         assert_eq!(fake.files(), before);
     }
+}
+
+/// One that is held by somebody for a while.
+struct Held<'a>(&'a Fake, AtomicU32);
+
+impl Transport for Held<'_> {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn state(&self) -> Result<GuestState, TransportError> {
+        let held = self.1.load(Ordering::Relaxed);
+        self.1.store(held.saturating_sub(1), Ordering::Relaxed);
+        Ok(GuestState { lock: (held > 0).then(|| "backup".to_owned()), ..self.0.state()? })
+    }
+
+    fn exec(&self, exec: Exec<'_>) -> Result<Finished, TransportError> {
+        self.0.exec(exec)
+    }
+}
+
+#[test]
+fn a_lock_is_waited_for_and_never_taken_away() {
+    let (binary, target, hubs) = (Binary::new(), Target::ct(101), ["10.0.0.5:8443".to_owned()]);
+    for (looks, lock, wanted) in [
+        (2, 60, "systemd, direct"),
+        (u32::MAX, 1, "preflight: ct/101 is locked (backup) for longer than 1 s; nothing was changed"),
+    ] {
+        let (fake, lines) = (Fake::new().with_program(program("")), Lines::default());
+        let patience = Patience { lock: Duration::from_secs(lock), ..Patience::default() };
+        let executable = binary.executable();
+        let deployment = Deployment {
+            command: "c",
+            target: &target,
+            executable,
+            hubs: &hubs,
+            join: "rctl1.x",
+            wanted: true,
+            patience,
+        };
+        let task = Task { report: &lines, ..Task::default() };
+        let held = Held(&fake, AtomicU32::new(looks));
+        let outcome = deploy(deployment, &held, &Register::default(), &MemoryLog::default(), &task);
+        assert_eq!(outcome.summary, wanted);
+        assert_eq!(lines.0.lock().unwrap()[0], "ct/101 is locked (backup): waiting");
+    }
+}
+
+#[test]
+fn a_network_that_comes_up_late_is_waited_for() {
+    let tries = AtomicU32::new(0);
+    let fake = Fake::new().with_program(Box::new(move |args, input, files| {
+        let probe = args.get(1).is_some_and(|word| word == "probe");
+        let early = probe && tries.fetch_add(1, Ordering::Relaxed) == 0;
+        program(if early { "route" } else { "" })(args, input, files)
+    }));
+    let (binary, target, hubs) = (Binary::new(), Target::ct(101), ["10.0.0.5:8443".to_owned()]);
+    let patience = Patience { network: Duration::from_mins(1), ..Patience::default() };
+    let executable = binary.executable();
+    let deployment =
+        Deployment { command: "c", target: &target, executable, hubs: &hubs, join: "rctl1.x", wanted: true, patience };
+    let outcome = deploy(deployment, &fake, &Register::default(), &MemoryLog::default(), &Task::default());
+    assert!(outcome.succeeded(), "{}", outcome.summary);
 }
 
 #[test]
@@ -300,6 +364,7 @@ fn cancelling_takes_back_what_there_is() {
         hubs: &hubs,
         join: "rctl1.x",
         wanted: true,
+        patience: Patience::default(),
     };
     let task = Task { cancel, ..Task::default() };
     let outcome = deploy(deployment, &fake, &Register::default(), &MemoryLog::default(), &task);
@@ -408,7 +473,15 @@ fn until(moment: u32, binary: &Binary, fake: &Fake, log: &dyn SagaLog, wanted: b
     let (target, hubs) = (Target::ct(101), ["10.0.0.5:8443".to_owned()]);
     let deadly = Deadly { fake, log, left: AtomicU32::new(moment) };
     let executable = binary.executable();
-    let deployment = Deployment { command: "c1", target: &target, executable, hubs: &hubs, join: "rctl1.x", wanted };
+    let deployment = Deployment {
+        command: "c1",
+        target: &target,
+        executable,
+        hubs: &hubs,
+        join: "rctl1.x",
+        wanted,
+        patience: Patience::default(),
+    };
     let act = || deploy(deployment, &deadly, &Register::default(), &deadly, &Task::default());
     catch_unwind(AssertUnwindSafe(act)).ok()
 }

@@ -26,7 +26,7 @@ pub mod transport;
 
 pub use attest::attest;
 pub use cluster::ClusterNode;
-pub use deploy::{Attest, Deployment, deploy};
+pub use deploy::{Attest, Deployment, Patience, deploy};
 pub use local::Local;
 pub use once::once;
 pub use pct::Pct;

@@ -115,6 +115,11 @@ impl Ssh {
         if finished.success() { Ok(ssh) } else { Err(ssh.refused(&complaint(&finished))) }
     }
 
+    /// The fingerprint of a line of known hosts: `HOST TYPE KEY`.
+    pub fn fingerprint(line: &str) -> Option<String> {
+        scanned_key(line).map(|(fingerprint, _)| fingerprint)
+    }
+
     fn keep(&self, name: &str, content: &str) -> Result<(), FileError> {
         files::write_atomic(&self.directory.join(name), format!("{content}\n").as_bytes(), 0o600)
     }

@@ -86,6 +86,14 @@ pub struct DeployOrder {
     /// Executables that the hub holds, for targets that can't run the deploying agent's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub builds: Vec<Build>,
+    /// How long a guest that was started a moment ago may take to let anybody in and to have a network, in seconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub patience: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over like that")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// An executable for one architecture.

@@ -76,7 +76,8 @@ pub struct Finding {
 
 /// Every finding against a plan's steps, in their order.
 pub fn lint(steps: &[Step], inventory: &Inventory) -> Vec<Finding> {
-    steps.iter().enumerate().flat_map(|(index, step)| lint_step(index, step, inventory)).collect()
+    let of_step = |(index, step): (usize, &Step)| lint_step(index, step, &steps[..index], inventory);
+    steps.iter().enumerate().flat_map(of_step).collect()
 }
 
 /// Whether a plan with these findings must not run.
@@ -102,7 +103,12 @@ const CHECKS: &[Check] = &[
     service_known,
 ];
 
-fn lint_step(index: usize, step: &Step, inventory: &Inventory) -> Vec<Finding> {
+/// Whether one of these steps starts a guest.
+pub fn starts(steps: &[Step], target: &Target) -> bool {
+    steps.iter().any(|step| matches!(step.op, Op::GuestStart {}) && step.targets.contains(target))
+}
+
+fn lint_step(index: usize, step: &Step, before: &[Step], inventory: &Inventory) -> Vec<Finding> {
     if step.targets.is_empty() {
         let message = format!("{} has no target", step.op.name());
         return vec![Finding {
@@ -115,7 +121,9 @@ fn lint_step(index: usize, step: &Step, inventory: &Inventory) -> Vec<Finding> {
         }];
     }
     let of_target = |target: &Target| {
-        let said: Vec<Said> = CHECKS.iter().filter_map(|check| check(step, target, inventory)).collect();
+        let started = starts(before, target);
+        let said = CHECKS.iter().filter_map(|check| check(step, target, inventory));
+        let said: Vec<Said> = said.filter(|(_, kind, ..)| !(started && *kind == Kind::NotRunning)).collect();
         // What is unknown, of the wrong kind or a template has no further properties worth a word.
         let last = said.iter().position(|(severity, ..)| *severity == Severity::Error).map_or(said.len(), |at| at + 1);
         let target = target.clone();
@@ -185,7 +193,12 @@ fn runs_now(step: &Step, target: &Target, inventory: &Inventory) -> Option<Said>
         || matches!(step.op, Op::GuestShutdown { .. } | Op::GuestReboot {} | Op::GuestStop {} | Op::GuestSuspend {});
     (wants && !guest.running() && guest.status != "unknown").then(|| {
         let message = format!("{} is {}", guest.label(), guest.status);
-        (Severity::Error, Kind::NotRunning, message, Some(format!("start it: `remotectl run guest.start {target}`")))
+        let help = if matches!(step.op, Op::AgentDeploy {}) {
+            format!("start it first: `remotectl deploy {target} --start`")
+        } else {
+            format!("start it: `remotectl run guest.start {target}`")
+        };
+        (Severity::Error, Kind::NotRunning, message, Some(help))
     })
 }
 
@@ -339,6 +352,18 @@ mod tests {
 
     fn kinds(op: Op, target: Target) -> Vec<Kind> {
         findings(op, &[target]).into_iter().map(|finding| finding.kind).collect()
+    }
+
+    #[test]
+    fn what_an_earlier_step_starts_runs() {
+        let inventory = serde_json::from_str(include_str!("../../tests/fixtures/homelab.json")).unwrap();
+        let weigh = |op| Policy::default().weigh(Proposed { op, targets: vec![Target::ct(121)] }, &inventory);
+        let (start, deploy) = (weigh(Op::GuestStart {}), weigh(Op::AgentDeploy {}));
+        let alone = lint(std::slice::from_ref(&deploy), &inventory);
+        assert!(blocks(&alone) && alone[0].help.as_deref().unwrap().contains("--start"));
+        let stands_still = |steps: &[Step]| lint(steps, &inventory).iter().any(|said| said.kind == Kind::NotRunning);
+        assert!(!stands_still(&[start.clone(), deploy.clone()]));
+        assert!(stands_still(&[deploy, start]), "not the other way round");
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub struct PlanRequest {
     /// Which conversation the sentence belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation: Option<String>,
+    /// Guests that are stopped are started first, where the operation needs them running.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub start: bool,
     /// Only show: nothing is kept, so it can't be approved or executed.
     #[serde(default)]
     pub dry_run: bool,

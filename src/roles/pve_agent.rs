@@ -3,10 +3,11 @@
 
 mod access;
 mod systems;
+mod turns;
 
 pub use self::access::ProxmoxAccess;
 
-use self::systems::Systems;
+use self::{systems::Systems, turns::Turns};
 use super::{
     agent::{HostWorker, InstallOptions, Made, pointer_of, set_up_as, status_of, tell, trial_of, uninstall_as},
     logging, logins,
@@ -18,7 +19,7 @@ use crate::{
         answers::Installed,
         choose::into_machine,
         cluster::ClusterNode,
-        deploy::{Attest, Deployment, deploy},
+        deploy::{Attest, Deployment, Patience, deploy},
         node::{NodeDeployment, deploy_node, remove_node},
         once::once,
         pct::Pct,
@@ -42,7 +43,7 @@ use crate::{
         credential::Way,
         digest::Digest,
         facts::Facts,
-        outcome::{Report, chain},
+        outcome::{Ending, Report, chain},
         policy,
         target::{Vmid, What},
         values::GuestKind,
@@ -59,7 +60,7 @@ use std::{
     io::Read as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Where a node's own API listens.
@@ -70,6 +71,14 @@ const AUTHORITY: &str = "/etc/pve/pve-root-ca.pem";
 const FETCHING: Duration = Duration::from_mins(5);
 /// What only root sees, and is gone with the next boot: keys of connections live there as long as those do.
 const PRIVATE: &str = "/run/remotectl";
+/// How many deployments a node carries out at once: each streams an executable and starts a service.
+const AT_ONCE: usize = 4;
+/// How long a lock on a guest is waited for.
+const LOCKED: Duration = Duration::from_secs(10);
+/// How long a guest that was started a moment ago is waited for at most, in seconds.
+const LONGEST_BOOT: u64 = 300;
+/// How long it is until such a one is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How often the cluster is looked at.
 const REFRESH: Duration = Duration::from_secs(10);
 
@@ -226,12 +235,19 @@ pub struct PveWorker {
     known: Mutex<Known>,
     told: Mutex<Option<Inventory>>,
     systems: Mutex<Systems>,
+    turns: Turns,
 }
 
 impl PveWorker {
     /// One that works with these.
     pub fn new(parts: PveParts) -> Self {
-        Self { parts, known: Mutex::default(), told: Mutex::default(), systems: Mutex::default() }
+        Self {
+            parts,
+            known: Mutex::default(),
+            told: Mutex::default(),
+            systems: Mutex::default(),
+            turns: Turns::of(AT_ONCE),
+        }
     }
 
     /// Does something inside a command's guest, on this node.
@@ -239,6 +255,25 @@ impl PveWorker {
         match (self.parts.reach)(&command.target, &self.parts.attesting.ways(command)) {
             Ok(transport) => act(transport.as_ref()),
             Err(outcome) => *outcome,
+        }
+    }
+
+    /// The same in a guest that was started a moment ago: its guest agent or sshd may take so long to let anybody in.
+    fn once_up(
+        &self,
+        command: &Command,
+        patience: Duration,
+        cancel: &Cancel,
+        act: impl FnOnce(&dyn Transport) -> Outcome,
+    ) -> Outcome {
+        let deadline = Instant::now() + patience;
+        let ways = self.parts.attesting.ways(command);
+        loop {
+            match (self.parts.reach)(&command.target, &ways) {
+                Ok(transport) => return act(transport.as_ref()),
+                Err(outcome) if Instant::now() >= deadline || cancel.wait(AGAIN) => return *outcome,
+                Err(_) => {}
+            }
         }
     }
 
@@ -258,6 +293,9 @@ impl PveWorker {
 
     fn deploy(&self, command: &Command, order: &DeployOrder, task: &Task) -> Outcome {
         let target = &command.target;
+        let Some(_turn) = self.turns.wait(task) else {
+            return Outcome { ending: Ending::Cancelled, ..Outcome::failure("cancelled before its turn") };
+        };
         let wanted = clock::unix_seconds() < command.issued + i64::try_from(command.timeout).unwrap_or(i64::MAX);
         if let Some(name) = target.node_name() {
             return self.on_node(target, name, |transport| {
@@ -267,7 +305,8 @@ impl PveWorker {
                 deploy_node(deployment, transport, self.parts.sagas.as_ref(), task)
             });
         }
-        self.inside(command, |transport| {
+        let network = Duration::from_secs(order.patience.min(LONGEST_BOOT));
+        self.once_up(command, network, &task.cancel, |transport| {
             let executable = (self.parts.executable)();
             let deployment = Deployment {
                 command: &command.id,
@@ -276,6 +315,7 @@ impl PveWorker {
                 hubs: &order.addresses,
                 join: &order.join,
                 wanted,
+                patience: Patience { lock: LOCKED, network },
             };
             let attest = AttestBy { link: &self.parts.attesting, fetched: &self.parts.fetched, command, order };
             deploy(deployment, transport, &attest, self.parts.sagas.as_ref(), task)

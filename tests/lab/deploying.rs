@@ -26,7 +26,7 @@ fn files(container: &Container) -> Vec<String> {
     container.files().into_iter().map(timeless).collect()
 }
 
-fn same(what: &str, before: &[String], after: &[String]) {
+pub fn same(what: &str, before: &[String], after: &[String]) {
     let more: Vec<_> = after.iter().filter(|line| !before.contains(line)).collect();
     let less: Vec<_> = before.iter().filter(|line| !after.contains(line)).collect();
     assert!(more.is_empty() && less.is_empty(), "{what}: {more:?} {less:?}");
@@ -119,11 +119,18 @@ pub fn what_is_wrong_is_said_and_leaves_nothing() {
     succeeded(&site.ask(&["remove", "ct/102", "--yes"]));
     let hub = site.lab.hub_address().to_string();
     run(&["ip", "route", "add", "blackhole", &hub]);
-    deploy(102, "reaches the hub at none of its addresses");
+    deploy(102, "a route in the guest leads nowhere");
     run(&["ip", "route", "del", "blackhole", &hub]);
+    // What a firewall that drops looks like from inside: what is sent arrives nowhere.
+    run(&["ip", "neigh", "replace", &hub, "lladdr", "02:00:00:00:00:01", "dev", "eth0", "nud", "permanent"]);
+    deploy(102, "no answer within 3 s");
+    run(&["ip", "neigh", "del", &hub, "dev", "eth0"]);
     run(&["mkdir", "-p", "/opt/remotectl"]);
     deploy(102, "an agent is there already");
     run(&["rmdir", "/opt/remotectl"]);
+    // One that is stopped comes up first, where that was asked for.
+    succeeded(&site.ask(&["deploy", "ct/105", "--start", "--yes"]));
+    assert!(answers(&site, 105));
 }
 
 /// At which calls of `pct`, and when: each row of the saga, before it, in it and behind it.
@@ -144,35 +151,62 @@ const MOMENTS: [(&str, &str); 14] = [
     ("before", "rm -rf"),
 ];
 
+/// The moments of taking back, each after a death that leads there; where there is none, the hub can't be reached, so that the
+/// deployment fails by itself. Told where `REMOTECTL_LAB_SOAK` is set: each takes two deaths.
+const BACK: [&str; 7] = [
+    "during --no-start\nbefore uninstall --purge",
+    "during --no-start\nduring uninstall --purge",
+    "during --no-start\nafter uninstall --purge",
+    "during --finish\nbefore uninstall --purge",
+    "during --finish\nafter uninstall --purge",
+    "before rm -rf",
+    "after rm -rf",
+];
+
 /// Killed at each row: the command ends, and either the agent answers or nothing of it is there. `REMOTECTL_LAB_SOAK` says
 /// how often each.
 pub fn a_killed_deployment_ends_all_the_same() {
     let site = Site::up(&[101], &["pve1"]);
     let (guest, node) = (site.lab.container(101), site.lab.node("pve1"));
     let before = files(&guest);
-    let times = env::var("REMOTECTL_LAB_SOAK").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
-    let mut table = Vec::new();
-    for (when, words) in MOMENTS {
-        let (mut took, mut ended) = (Duration::ZERO, [0; 2]);
-        for _ in 0..times {
-            let planted = format!("printf '%s\\n' \"$1\" >{}", super::standin::PLANTED);
-            let plant = node.command("sh").args(["-c", &planted, "sh", &format!("{when} {words}")]).status();
-            assert!(plant.expect("nsenter can be run").success());
-            let began = Instant::now();
-            let told = site.ask(&["deploy", "ct/101", "--yes"]);
-            took += began.elapsed();
-            let left = node.command("test").args(["-e", super::standin::PLANTED]).status();
-            assert!(!left.expect("nsenter can be run").success(), "{when} {words}: it was not killed");
-            if told.status.success() {
-                wait_until("the agent answers", PATIENCE, || answers(&site, 101));
-                succeeded(&site.ask(&["remove", "ct/101", "--yes"]));
-            }
-            ended[usize::from(told.status.success())] += 1;
-            same(&format!("{when} {words}"), &before, &files(&guest));
-            no_process(&guest);
+    let soak: Option<u32> = env::var("REMOTECTL_LAB_SOAK").ok().and_then(|times| times.parse().ok());
+    let deaths = |moment: &str| {
+        let plant = format!("printf '%s\n' \"$1\" >{}", super::standin::PLANTED);
+        let planted = node.command("sh").args(["-c", &plant, "sh", moment]).status();
+        assert!(planted.expect("nsenter can be run").success());
+        let began = Instant::now();
+        let told = site.ask(&["deploy", "ct/101", "--yes"]);
+        let took = began.elapsed();
+        let left = node.command("test").args(["-e", super::standin::PLANTED]).status();
+        assert!(!left.expect("nsenter can be run").success(), "{moment}: it was not killed");
+        if told.status.success() {
+            wait_until("the agent answers", PATIENCE, || answers(&site, 101));
+            succeeded(&site.ask(&["remove", "ct/101", "--yes"]));
         }
-        let [back, on] = ended;
-        table.push(format!("{when:<7} {words:<32} went on {on}, taken back {back}, {:?} each", took / times));
+        same(moment, &before, &files(&guest));
+        no_process(&guest);
+        (told.status.success(), took)
+    };
+    let mut table = Vec::new();
+    let mut tell = |moment: &str| {
+        let ends: Vec<(bool, Duration)> = (0..soak.unwrap_or(1)).map(|_| deaths(moment)).collect();
+        let on = ends.iter().filter(|(on, _)| *on).count();
+        let (back, longest) = (ends.len() - on, ends.iter().map(|(_, took)| *took).max().unwrap_or_default());
+        table.push(format!("{:<60} went on {on}, taken back {back}, {longest:?} at most", moment.replace('\n', ", ")));
+    };
+    for (when, words) in MOMENTS {
+        tell(&format!("{when} {words}"));
+    }
+    if soak.is_some() {
+        let (by_itself, killed) = BACK.split_at(BACK.len() - 2);
+        for moment in by_itself {
+            tell(moment);
+        }
+        let hub = site.lab.hub_address().to_string();
+        assert!(guest.exec(["ip", "route", "add", "blackhole", &hub]).status.success());
+        for moment in killed {
+            tell(moment);
+        }
     }
     eprintln!("{}", table.join("\n"));
 }

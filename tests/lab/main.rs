@@ -10,6 +10,7 @@ mod deploying;
 mod ground;
 mod installer;
 mod lab;
+mod logging_in;
 mod machine;
 mod machines;
 mod node;

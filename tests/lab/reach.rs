@@ -6,8 +6,8 @@ use super::{
 };
 use remotectl::{
     guest::{
-        Attest, Deployment, Exec, Local, MemoryLog, Pct, Probe, Transport, TransportError, answers::Installed, deploy,
-        once, staging::Executable, story::story,
+        Attest, Deployment, Exec, Local, MemoryLog, Patience, Pct, Probe, Transport, TransportError,
+        answers::Installed, deploy, once, staging::Executable, story::story,
     },
     link::{join::Pointer, keys::SigningKey},
     model::{
@@ -93,8 +93,15 @@ impl Attest for Nobody {
 fn deploy_into(transport: &dyn Transport, vmid: u32, executable: &Path) -> Outcome {
     let executable = Executable { path: executable, version: "0.1.0", arch: std::env::consts::ARCH };
     let (target, hubs) = (Target::ct(vmid), ["192.0.2.1:8443".to_owned()]);
-    let deployment =
-        Deployment { command: "lab", target: &target, executable, hubs: &hubs, join: "rctl1.x", wanted: true };
+    let deployment = Deployment {
+        command: "lab",
+        target: &target,
+        executable,
+        hubs: &hubs,
+        join: "rctl1.x",
+        wanted: true,
+        patience: Patience::default(),
+    };
     let outcome = deploy(deployment, transport, &Nobody, &MemoryLog::default(), &Task::default());
     eprintln!("ct/{vmid}: {}\n  help: {}", outcome.summary, outcome.help.as_deref().unwrap_or_default());
     outcome
@@ -167,8 +174,15 @@ pub fn a_refused_agent_is_taken_out_again() {
         let before = container.files();
         let executable = Executable { path: &product, version: "0.1.0", arch: std::env::consts::ARCH };
         let (target, hubs) = (Target::ct(vmid), [address.clone()]);
-        let deployment =
-            Deployment { command: "lab", target: &target, executable, hubs: &hubs, join: &join, wanted: true };
+        let deployment = Deployment {
+            command: "lab",
+            target: &target,
+            executable,
+            hubs: &hubs,
+            join: &join,
+            wanted: true,
+            patience: Patience::default(),
+        };
         let transport = reach(&lab, folder.path(), vmid);
         let outcome =
             deploy(deployment, &transport, &Nobody, &MemoryLog::default(), &Task { report: &Aloud, ..Task::default() });

@@ -1,6 +1,6 @@
 //! All tests of the lab, by name.
 
-use super::{deploying, ground, installer, machines, product, reach, recorded, up, updates};
+use super::{deploying, ground, installer, logging_in, machines, product, reach, recorded, up, updates};
 
 /// A test by name.
 pub type Story = (&'static str, fn());
@@ -19,6 +19,7 @@ pub const ALL: &[Story] = &[
     ("reach::a_refused_agent_is_taken_out_again", reach::a_refused_agent_is_taken_out_again),
     ("reach::an_operation_is_served_once", reach::an_operation_is_served_once),
     ("machines::guest_agents_live_through_the_story", machines::guest_agents_live_through_the_story),
+    ("logging_in::ssh_lives_through_the_story", logging_in::ssh_lives_through_the_story),
     ("recorded::fixture_is_what_was_recorded", recorded::fixture_is_what_was_recorded),
     ("recorded::commands_answer_as_recorded", recorded::commands_answer_as_recorded),
 ];
@@ -33,6 +34,10 @@ pub const WITH_PRODUCT: &[Story] = &[
     ("deploying::nodes_get_their_pve_agents", deploying::nodes_get_their_pve_agents),
     ("machines::a_sentence_deploys_into_a_machine", machines::a_sentence_deploys_into_a_machine),
     ("machines::a_question_to_a_machine_leaves_nothing", machines::a_question_to_a_machine_leaves_nothing),
+    (
+        "logging_in::a_machine_without_guest_agent_is_logged_in_to",
+        logging_in::a_machine_without_guest_agent_is_logged_in_to,
+    ),
     ("installer::each_init_system_gets_its_service", installer::each_init_system_gets_its_service),
     ("installer::what_is_wrong_is_said", installer::what_is_wrong_is_said),
     ("up::a_node_goes_up_and_down_without_a_trace", up::a_node_goes_up_and_down_without_a_trace),

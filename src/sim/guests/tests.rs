@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     guest::{
-        Attest, Deployment, MemoryLog, Transport as _,
+        Attest, Deployment, MemoryLog, Patience, Transport as _,
         answers::{HubReach, Installed, Reach},
         deploy, remove,
         staging::Executable,
@@ -418,6 +418,7 @@ fn deploy_to(ground: &Ground, vmid: u32) -> Outcome {
         hubs: &["10.0.0.5:8443".to_owned()],
         join: "rctl1.x",
         wanted: true,
+        patience: Patience::default(),
     };
     let transport = ground.world.transport(vmid, executable(&ground.world)).unwrap();
     deploy(deployment, &transport, &Everybody, &MemoryLog::default(), &Task::default())

@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// Where a test leaves what it wants: `before|during|after WORDS`.
+/// Where a test leaves what it wants: a line `before|during|after WORDS` for each death, one after the other.
 pub const PLANTED: &str = "/run/lab-fault";
 
 /// When, with regard to the call.
@@ -17,14 +17,19 @@ pub enum When {
     After,
 }
 
-/// Whether this is the planted moment's call; it is planted once.
+/// Whether this is the next planted moment's call; each comes once.
 pub fn planted(arguments: &[String]) -> Option<When> {
     let text = fs::read_to_string(PLANTED).ok()?;
-    let (when, words) = text.trim_end().split_once(' ')?;
+    let (line, rest) = text.split_once('\n').unwrap_or((&text, ""));
+    let (when, words) = line.split_once(' ')?;
     if !arguments.join(" ").contains(words) {
         return None;
     }
-    fs::remove_file(PLANTED).ok()?;
+    if rest.is_empty() {
+        fs::remove_file(PLANTED).ok()?;
+    } else {
+        fs::write(PLANTED, rest).ok()?;
+    }
     match when {
         "before" => Some(When::Before),
         "during" => Some(When::During),
