@@ -174,8 +174,8 @@ impl Carry<'_> {
     fn blocked(&self, screen: &mut Screen, view: PlanView) -> Failure {
         let mut failure = Failure::new(format!("plan {} can't be carried out as it stands; nothing was done", view.id));
         // What mends the obstacle comes before what would be nice besides.
-        let obstacles = view.findings.iter().filter(|finding| finding.severity == Severity::Error);
-        let help = obstacles.filter_map(|finding| finding.help.clone()).next();
+        let mut obstacles = view.findings.iter().filter(|finding| finding.severity == Severity::Error);
+        let help = obstacles.find_map(|finding| finding.help.clone());
         failure.help = help.or_else(|| plan_view::helps(&view.findings).into_iter().next());
         if self.json {
             screen.json(&Answer::Plan(view));
