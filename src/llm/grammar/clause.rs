@@ -34,6 +34,11 @@ pub fn plan(sentence: &Sentence<'_>, about: &[Target]) -> Result<Vec<Proposed>, 
     let mut talk = Talk::new(sentence, about);
     let comments = pieces.iter().filter(|piece| piece.sense == Sense::Says);
     talk.background = comments.map(|piece| spoken_of(sentence, piece.from..piece.to)).collect();
+    // What is named before nothing that is asked for would be dropped: `restart a (ct 119), do not touch b`.
+    let asks = |piece: &Piece| matches!(piece.sense, Sense::Asks { .. });
+    if pieces.windows(2).any(|pair| pair[0].sense == Sense::Names && !asks(&pair[1])) {
+        return Err(talk.unclear_topic());
+    }
     for piece in &pieces {
         talk.part(&matcher, *piece)?;
     }

@@ -266,6 +266,10 @@ fn breaks(sentence: &Sentence<'_>) -> Vec<(usize, usize)> {
             if next < tokens.len() {
                 out.push((at, next));
             }
+            // A gloss takes its parenthesis along: `201 (dc02), then …`.
+            if next < tokens.len() && tokens[at].text == ")" {
+                out.push((at + 1, next));
+            }
             at = next;
         } else {
             if begins_without_joint(sentence, at) {

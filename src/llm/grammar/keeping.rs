@@ -269,6 +269,7 @@ mod tests {
             ("restart nginx on web-server, postgresql stays untouched", "service.restart ct/118"),
             ("stop nginx on web-server but do not disable it", "service.stop ct/118"),
             ("which updates are there for blog? do not install anything yet", "package.updates ct/120"),
+            ("restart nginx on web-server (ct 118), but do not touch blog", "service.restart ct/118"),
             ("reboot blog, but take a snapshot of it first", "guest.snapshot ct/120; guest.reboot ct/120"),
         ] {
             assert_eq!(outcome(text), expected, "{text}");
@@ -279,6 +280,8 @@ mod tests {
     fn what_contradicts_is_asked_about() {
         for text in [
             "reboot blog but leave blog alone",
+            "restart nginx on web-server (ct 119), but do not touch blog",
+            "reboot blog (web-server), then start wiki",
             "restart nginx on web-server but do not stop it",
             "reboot web-server but leave nginx alone",
             "reboot pve1 but leave web-server alone",
