@@ -130,7 +130,7 @@ fn lifecycle(client: &Client) {
         ("guest.reboot", "vm/100", none.clone(), "rebooted"),
         ("guest.suspend", "vm/100", none.clone(), "paused"),
         ("guest.resume", "vm/100", none.clone(), "running since"),
-        ("guest.configure", "ct/101", json!({"memory": "1G", "onboot": true}), "memory 512 → 1024, onboot 0 → 1"),
+        ("guest.configure", "ct/101", json!({"memory": "1G", "onboot": true}), "memory 512 → 1024 MiB, onboot 0 → 1"),
         ("guest.resize", "ct/101", json!({"disk": "rootfs", "size": "10G"}), "rootfs 8 GiB → 10 GiB"),
         ("guest.shutdown", "ct/101", none.clone(), "shut down cleanly"),
         ("guest.snapshots", "ct/101", none.clone(), "no snapshots"),

@@ -1,6 +1,7 @@
-//! The kill matrix: hub and agent as processes of their own, over real TLS and real SQLite, ended by SIGKILL at each named
+//! The kill matrix: hub and two agents as processes of their own, over real TLS and real SQLite, ended by SIGKILL at each named
 //! point of a command's life and at random moments. After each kill everything is brought up again, and then nothing that
-//! was acknowledged is lost, nothing was started twice (a file counts the starts), and every command has an end.
+//! was acknowledged is lost, nothing was started twice (a file counts the starts), and every command has an end. Plans have
+//! one target, or both.
 //!
 //! `REMOTECTL_KILLS=N` makes it N kills (30 otherwise), `REMOTECTL_KILL_SEED=N` another sequence of them,
 //! `REMOTECTL_KILL_EXE=FILE` another debug build of the program.
@@ -43,6 +44,8 @@ use std::{
 
 const PATIENCE: Duration = Duration::from_mins(1);
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
+/// The agents' names.
+const AGENTS: [&str; 2] = ["box", "two"];
 /// Plans that are under way when the kill comes.
 const PLANS: usize = 3;
 
@@ -85,18 +88,19 @@ impl Kill {
     }
 }
 
-/// A hub and an agent of it.
+/// A hub and two agents of it; the first is the one that is killed.
 struct World {
     place: tempfile::TempDir,
     api: Http,
     address: String,
     hub: Child,
-    agent: Child,
+    agents: [Child; 2],
     begun: Vec<Begun>,
 }
 
 struct Begun {
     plan: PlanView,
+    targets: usize,
     marks: PathBuf,
     acknowledged: bool,
 }
@@ -106,21 +110,23 @@ impl World {
         let place = tempfile::tempdir().unwrap();
         let hub = role(place.path(), "hub", &["hub", "serve", "--listen", "127.0.0.1:0"], None);
         let api = Http::new(&Endpoint::Unix(place.path().join("hub/run/hub.sock"))).unwrap();
-        let agent = Command::new("true").spawn().unwrap();
-        let mut world = Self { place, api, address: String::new(), hub, agent, begun: Vec::new() };
+        let agents = [(); 2].map(|()| Command::new("true").spawn().unwrap());
+        let mut world = Self { place, api, address: String::new(), hub, agents, begun: Vec::new() };
         world.wait_until("the hub answers", |world| world.get::<HubInfo>("/api/v1/hub").is_some());
         world.address.clone_from(&world.get::<HubInfo>("/api/v1/hub").unwrap().addresses[0]);
-        world.join();
-        world.start_agent(None);
+        for number in 0..AGENTS.len() {
+            world.join(number);
+            world.start_agent(number, None);
+        }
         world
     }
 
     /// What `agent install` does, under a name that is not this machine's.
-    fn join(&self) {
+    fn join(&self, number: usize) {
         let token: JoinToken = self.post("/api/v1/join-tokens", &json!({"role": "agent"})).unwrap();
         let mut pointer: Pointer = token.join_string.parse().unwrap();
         let token = pointer.token.take();
-        let home = self.place.path().join("agent");
+        let home = self.place.path().join(AGENTS[number]);
         for directory in ["etc", "lib/agent"] {
             fs::create_dir_all(home.join(directory)).unwrap();
         }
@@ -130,7 +136,7 @@ impl World {
             protocol: PROTOCOL,
             public_key: key.public(),
             role: AgentRole::Agent,
-            target: "host/box".parse().unwrap(),
+            target: format!("host/{}", AGENTS[number]).parse().unwrap(),
             version: "test".to_owned(),
             token,
             attestation: None,
@@ -146,16 +152,17 @@ impl World {
         self.wait_until("the hub answers again", |world| world.get::<HubInfo>("/api/v1/hub").is_some());
     }
 
-    fn start_agent(&mut self, crash_at: Option<&str>) {
-        self.agent.kill().ok();
-        self.agent.wait().unwrap();
-        self.agent = role(self.place.path(), "agent", &["agent", "run"], crash_at);
+    fn start_agent(&mut self, number: usize, crash_at: Option<&str>) {
+        self.agents[number].kill().ok();
+        self.agents[number].wait().unwrap();
+        self.agents[number] = role(self.place.path(), AGENTS[number], &["agent", "run"], crash_at);
     }
 
     fn wait_online(&self) {
-        self.wait_until("the agent is online", |world| {
+        self.wait_until("the agents are online", |world| {
             let agents: Option<Vec<AgentRow>> = world.get("/api/v1/agents");
-            agents.is_some_and(|agents| agents.iter().any(|agent| agent.status == "online"))
+            let online = |agents: Vec<AgentRow>| agents.iter().filter(|agent| agent.status == "online").count();
+            agents.map(online) == Some(AGENTS.len())
         });
     }
 
@@ -164,12 +171,16 @@ impl World {
         self.begun.clear();
         for number in 0..PLANS {
             let marks = self.place.path().join(format!("marks-{round}-{number}"));
-            let command = format!("echo started >> {}", marks.display());
-            let request = json!({"run": {"op": "exec.run", "selector": "host/box", "args": {"command": command}}});
+            // The agent's root tells which of them it was.
+            let command = format!("echo \"$REMOTECTL_ROOT\" >> {}", marks.display());
+            let targets = if number == 0 { 2 } else { 1 };
+            let selector: Vec<String> = AGENTS[..targets].iter().map(|name| format!("host/{name}")).collect();
+            let request =
+                json!({"run": {"op": "exec.run", "selector": selector.join(","), "args": {"command": command}}});
             let Some(Answer::Plan(plan)) = self.post("/api/v1/plans", &request) else { panic!("no plan") };
             let body = json!({"digest": plan.digest});
             self.post::<PlanRecord>(&format!("/api/v1/plans/{}/approve", plan.id), &body).expect("an approval");
-            self.begun.push(Begun { plan, marks, acknowledged: false });
+            self.begun.push(Begun { plan, targets, marks, acknowledged: false });
         }
     }
 
@@ -193,7 +204,7 @@ impl World {
     fn await_death(&mut self, kill: &Kill) -> bool {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let victim = if kill.hub { &mut self.hub } else { &mut self.agent };
+            let victim = if kill.hub { &mut self.hub } else { &mut self.agents[0] };
             if victim.try_wait().unwrap().is_some() {
                 return true;
             }
@@ -209,25 +220,35 @@ impl World {
     fn check(&self) -> Vec<String> {
         let check = |begun: &Begun| {
             let record: PlanRecord = self.get(&format!("/api/v1/plans/{}", begun.plan.id)).unwrap();
-            let starts = fs::read_to_string(&begun.marks).map_or(0, |marks| marks.lines().count());
+            let marks = fs::read_to_string(&begun.marks).unwrap_or_default();
             let Answer::Plan(view) = &record.answer else { panic!("no plan") };
             let ends: Vec<&str> = view.results.iter().map(|result| result.state.as_str()).collect();
-            assert!(starts <= 1, "{}: started {starts} times, {ends:?}", begun.plan.id);
             if record.state == PlanState::Proposed {
-                assert!(!begun.acknowledged && starts == 0, "an acknowledged plan is lost");
-                return "not begun".to_owned();
+                assert!(!begun.acknowledged && marks.is_empty(), "an acknowledged plan is lost");
+                return vec!["not begun".to_owned(); begun.targets];
             }
-            assert_eq!(ends.len(), 1, "one target, one result: {record:?}");
-            match ends[0] {
-                "succeeded" => assert_eq!((starts, record.state), (1, PlanState::Done)),
-                // It may have been started or not.
-                "unknown" => assert_eq!(record.state, PlanState::Failed),
-                "failed" | "rejected" | "expired" | "cancelled" => assert_eq!(starts, 0, "{:?}", view.results),
-                other => panic!("{other}"),
+            assert_eq!(ends.len(), begun.targets, "for each target one result: {record:?}");
+            let done = ends.iter().filter(|end| **end == "succeeded").count();
+            let wanted = match done {
+                0 => PlanState::Failed,
+                all if all == begun.targets => PlanState::Done,
+                _ => PlanState::PartlyFailed,
+            };
+            assert_eq!(record.state, wanted, "{ends:?}");
+            for result in &view.results {
+                let name = result.target.to_string().replace("host/", "/");
+                let starts = marks.lines().filter(|line| line.ends_with(&name)).count();
+                match result.state.as_str() {
+                    "succeeded" => assert_eq!(starts, 1, "{result:?}"),
+                    // It may have been started or not, and never twice.
+                    "unknown" => assert!(starts <= 1, "started {starts} times: {result:?}"),
+                    "failed" | "rejected" | "expired" | "cancelled" => assert_eq!(starts, 0, "{result:?}"),
+                    other => panic!("{other}"),
+                }
             }
-            ends[0].to_owned()
+            ends.into_iter().map(str::to_owned).collect()
         };
-        self.begun.iter().map(check).collect()
+        self.begun.iter().flat_map(check).collect()
     }
 
     fn get<T: DeserializeOwned>(&self, path: &str) -> Option<T> {
@@ -251,12 +272,12 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        for child in [&mut self.agent, &mut self.hub] {
+        for child in self.agents.iter_mut().chain([&mut self.hub]) {
             child.kill().ok();
             child.wait().ok();
         }
         if thread::panicking() {
-            for name in ["hub", "agent"] {
+            for name in ["hub"].iter().chain(&AGENTS) {
                 let log = fs::read_to_string(self.place.path().join(format!("{name}.log"))).unwrap_or_default();
                 let lines: Vec<&str> = log.lines().collect();
                 eprintln!("-- {name}\n{}", lines[lines.len().saturating_sub(60)..].join("\n"));
@@ -293,11 +314,11 @@ fn whenever_hub_or_agent_is_killed_nothing_is_lost_and_nothing_starts_twice() {
         if kill.hub && point.is_some() {
             world.start_hub(point);
         } else if point.is_some() {
-            world.start_agent(point);
+            world.start_agent(0, point);
         }
         world.wait_online();
         eprintln!("kill {round}: {kill:?}");
-        let (hub, agent) = (world.hub.id(), world.agent.id());
+        let (hub, agent) = (world.hub.id(), world.agents[0].id());
         let killer = kill.when.as_ref().err().copied().map(|millis| {
             let victim = if kill.hub { hub } else { agent };
             thread::spawn(move || {
@@ -313,7 +334,7 @@ fn whenever_hub_or_agent_is_killed_nothing_is_lost_and_nothing_starts_twice() {
         if kill.hub {
             world.start_hub(None);
         } else {
-            world.start_agent(None);
+            world.start_agent(0, None);
         }
         world.wait_until("every plan has an end", World::plans_at_rest);
         let row = table.entry(label(&kill)).or_default();

@@ -87,6 +87,8 @@ fn notes(screen: &mut Screen, data: &Value) {
 fn value(screen: &mut Screen, data: &Value) {
     match data {
         Value::Null => {}
+        // That there is none is in the line.
+        Value::Array(rows) if rows.is_empty() => {}
         Value::Object(object) => fields(screen, object),
         Value::Array(rows) if rows.iter().all(Value::is_object) => rows_table(screen, rows),
         Value::Array(items) => items.iter().for_each(|item| screen.line(effect::plain(item))),
@@ -230,6 +232,17 @@ mod tests {
         let op = Op::ExecRun { command: "ls".into(), timeout: None };
         let data = json!({"exit_code": 0, "stdout": "\u{1b}[31ma\u{1b}[0m\nb\n", "stderr": "oops", "truncated": true});
         assert_eq!(shown(&op, &data), "\na\nb\noops\nnote: the output was longer; only its beginning was kept\n");
+    }
+
+    #[test]
+    fn where_there_is_none_no_line_is_printed() {
+        assert_eq!(shown(&Op::GuestSnapshots {}, &json!([])), "\n");
+    }
+
+    #[test]
+    fn a_guests_settings_are_told_as_proxmox_writes_them() {
+        let data = json!({"status": "stopped", "config": {"memory": 1024, "digest": "9cf8", "tags": "web"}});
+        assert_eq!(shown(&Op::GuestStatus {}, &data), "\n    memory  1024 MiB\n    tags    web\n");
     }
 
     #[test]

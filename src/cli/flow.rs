@@ -10,7 +10,7 @@ use crate::{
     model::{
         Answer, Exit, Failure, Risk,
         answer::PlanView,
-        lint::blocks,
+        lint::{Severity, blocks},
         messages::{ApproveRequest, ExecuteRequest, PlanRequest},
         state::PlanState,
     },
@@ -173,7 +173,10 @@ impl Carry<'_> {
 
     fn blocked(&self, screen: &mut Screen, view: PlanView) -> Failure {
         let mut failure = Failure::new(format!("plan {} can't be carried out as it stands; nothing was done", view.id));
-        failure.help = plan_view::helps(&view.findings).into_iter().next();
+        // What mends the obstacle comes before what would be nice besides.
+        let mut obstacles = view.findings.iter().filter(|finding| finding.severity == Severity::Error);
+        let help = obstacles.find_map(|finding| finding.help.clone());
+        failure.help = help.or_else(|| plan_view::helps(&view.findings).into_iter().next());
         if self.json {
             screen.json(&Answer::Plan(view));
         }

@@ -13,6 +13,8 @@ use crate::{
 
 /// How long an approval is good for, in seconds.
 pub const GOOD_FOR: i64 = 600;
+/// How much earlier than the approval it may be, where a clock is mended, in seconds.
+const SET_BACK: i64 = 60;
 
 /// A plan that may be carried out. There is no other constructor than `check`.
 #[derive(Debug)]
@@ -53,7 +55,8 @@ impl Approved {
             None if plan.body.confirm => return Err(NotApproved::Missing(id())),
             None => operator,
             Some((_, _, digest)) if digest != plan.digest => return Err(NotApproved::Other(id())),
-            Some((_, at, _)) if now - at > GOOD_FOR => return Err(NotApproved::Stale(id())),
+            // One of a time that has not come yet is no better: the clock was set back.
+            Some((_, at, _)) if !(-SET_BACK..=GOOD_FOR).contains(&(now - at)) => return Err(NotApproved::Stale(id())),
             Some((by, ..)) => by,
         };
         let findings = lint::lint(&plan.body.steps, inventory);
@@ -122,6 +125,7 @@ mod tests {
         assert_eq!(check(None, 0), Err(NotApproved::Missing("7Q2K".into())));
         assert_eq!(check(Some(("bob".into(), 0, Digest::of(b"x"))), 0), Err(NotApproved::Other("7Q2K".into())));
         assert_eq!(check(Some(("bob".into(), 0, digest.clone())), 601), Err(NotApproved::Stale("7Q2K".into())));
+        assert_eq!(check(Some(("bob".into(), 9000, digest.clone())), 0), Err(NotApproved::Stale("7Q2K".into())));
         assert_eq!(check(Some(("bob".into(), 0, digest)), 600), Ok("bob".into()));
     }
 

@@ -426,7 +426,7 @@ impl Engine {
         if request.running.len() >= RUNNING_LIMIT {
             return;
         }
-        for id in queue.lost(request.high_water, &request.running, clock::unix_seconds()) {
+        for id in queue.lost(request.high_water, &request.running, clock::monotonic_seconds()) {
             let why = "the agent has no record of it any more; whether it was done is not known";
             let outcome = Outcome { ending: Ending::Unknown, ..Outcome::failure(why) };
             let (agent, event) = (Some(agent.to_owned()), CommandEvent::AgentLost);
@@ -560,7 +560,8 @@ impl Engine {
         seconds: u64,
     ) -> Result<Outcome, StoreError> {
         let queue = self.delivery.queue(&record.agent);
-        let valid = u64::try_from(record.expires + 1 - clock::unix_seconds()).unwrap_or_default();
+        // Whatever the clock does meanwhile.
+        let valid = (record.expires + 1 - clock::unix_seconds()).clamp(0, TAKE_WITHIN + 1).unsigned_abs();
         if let Ok(Ok(outcome)) = timeout(Duration::from_secs(valid), &mut done).await {
             return Ok(outcome);
         }

@@ -112,14 +112,13 @@ impl Engine {
     pub fn inventory(&self) -> Inventory {
         let now = clock::unix_seconds();
         let mut inventory = self.overview.latest();
-        let agents: HashMap<Target, Agent> =
-            self.roster.all().into_iter().map(|agent| (agent.record.target.clone(), agent)).collect();
+        // Each is looked up: thousands of agents of other machines are nothing to a cluster of three guests.
         for node in &mut inventory.nodes {
-            node.pve_agent = agents.get(&Target::node(node.name.clone())).map(|agent| info(agent, now));
+            node.pve_agent = self.roster.of_target(&Target::node(node.name.clone())).map(|agent| info(&agent, now));
         }
         for guest in &mut inventory.guests {
-            if let Some(agent) = agents.get(&guest.target()) {
-                fill(guest, agent, now);
+            if let Some(agent) = self.roster.of_target(&guest.target()) {
+                fill(guest, &agent, now);
             }
         }
         inventory

@@ -11,10 +11,15 @@ use crate::{
 };
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
+/// A clock that went back by more than so many seconds was set anew.
+const SET_BACK: i64 = 5;
 /// Tokens are swept out of the memory of used ones when there are so many.
 const SWEEP_AT: usize = 4096;
 
@@ -34,7 +39,8 @@ pub struct Agent {
 impl Agent {
     /// Whether it is listened to, and polled lately.
     pub fn online(&self, now: i64) -> bool {
-        self.record.hold.is_none() && now - self.last_seen <= OFFLINE_AFTER
+        // The clock may have been set back since.
+        self.record.hold.is_none() && (now - self.last_seen).abs() <= OFFLINE_AFTER
     }
 
     /// `online`, `offline`, `locked` or `quarantined`.
@@ -75,7 +81,9 @@ pub enum AuthError {
 /// Everybody.
 pub struct Roster {
     hub: String,
-    since: i64,
+    since: AtomicI64,
+    /// The latest that it has ever been.
+    latest: AtomicI64,
     agents: RwLock<HashMap<String, Agent>>,
     /// Who looks after what: thousands of targets are not looked for among thousands of agents.
     places: RwLock<HashMap<Target, String>>,
@@ -97,7 +105,8 @@ impl Roster {
         let listened_to = records.iter().filter(|record| record.hold.is_none());
         let roster = Self {
             hub,
-            since,
+            since: AtomicI64::new(since),
+            latest: AtomicI64::new(since),
             agents: RwLock::default(),
             places: RwLock::default(),
             expected: RwLock::new(listened_to.map(|record| record.id.clone()).collect()),
@@ -167,7 +176,20 @@ impl Roster {
 
     /// How long it is until every agent that runs should have been heard of since the hub's start.
     pub fn all_heard_in(&self, now: i64) -> Duration {
-        Duration::from_secs(u64::try_from(self.since + OFFLINE_AFTER - now).unwrap_or_default())
+        let left = (self.since.load(Ordering::Relaxed) + OFFLINE_AFTER - now).clamp(0, OFFLINE_AFTER);
+        Duration::from_secs(left.unsigned_abs())
+    }
+
+    /// From when on tokens count. Where the clock was set back, from then on: those of after the hub's start would count for
+    /// none until that has passed once more. Those that were used stay used.
+    fn since(&self, now: i64) -> i64 {
+        let latest = self.latest.fetch_max(now, Ordering::Relaxed);
+        if now + SET_BACK < latest {
+            tracing::warn!(now, latest, "the clock was set back");
+            self.latest.store(now, Ordering::Relaxed);
+            self.since.fetch_min(now, Ordering::Relaxed);
+        }
+        self.since.load(Ordering::Relaxed)
     }
 
     /// All agents, by target.
@@ -200,7 +222,7 @@ impl Roster {
 
     /// Believes a request by a key that is not known yet (joining), once.
     pub fn verify(&self, token: &str, key: &PublicKey, now: i64, bound: Bound) -> Result<jwt::Claims, AuthError> {
-        let claims = jwt::verify(token, key, &self.hub, now, self.since, bound)?;
+        let claims = jwt::verify(token, key, &self.hub, now, self.since(now), bound)?;
         let mut used = self.used();
         if used.tokens.len() >= used.sweep_at.max(SWEEP_AT) {
             used.tokens.retain(|_, until| *until >= now);
@@ -288,6 +310,25 @@ mod tests {
         );
         let stranger = jwt::sign(&SigningKey::make().0, "h", 1, 1000, BOUND);
         assert_eq!(roster.authenticate(&stranger, 1000, BOUND).unwrap_err(), AuthError::Stranger);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_locks_nobody_out_and_brings_no_token_back() {
+        let (key, _) = SigningKey::make();
+        let roster = Roster::new(vec![record(&key, Target::ct(101))], "h".into(), 100_000);
+        let used = jwt::sign(&key, "h", 1, 100_001, BOUND);
+        assert!(roster.authenticate(&used, 100_001, BOUND).is_ok());
+        let back = |at| jwt::sign(&key, "h", 1, at, BOUND);
+        assert_eq!(
+            roster.authenticate(&back(50_000), 50_000, BOUND).unwrap_err(),
+            JwtError::Time.into(),
+            "of that second"
+        );
+        assert!(roster.authenticate(&back(50_001), 50_001, BOUND).is_ok());
+        assert_eq!(roster.authenticate(&used, 50_002, BOUND).unwrap_err(), JwtError::Time.into(), "from the future");
+        assert_eq!(roster.authenticate(&used, 100_001, BOUND).unwrap_err(), AuthError::Replayed, "used then");
+        assert!(Agent { last_seen: 100_001, ..roster.get(&key.public().agent_id()).unwrap() }.online(100_002));
+        assert!(!Agent { last_seen: 100_001, ..roster.get(&key.public().agent_id()).unwrap() }.online(50_000));
     }
 
     #[test]

@@ -230,7 +230,10 @@ impl Journal {
     pub fn accept(&mut self, seq: u64, signed: &Signed, durable: bool) -> Result<(), JournalError> {
         let records = [Record::Accepted { seq, signed: signed.clone() }, Record::Started { seq }];
         let room = if self.size > LIMIT { Err(JournalError::Full(self.path.clone())) } else { Ok(()) };
-        let written = room.and_then(|()| self.append(&records, durable));
+        // Where there is no room for it there may be some without what no longer matters.
+        let again = |journal: &mut Self| journal.rewrite().and_then(|()| journal.append(&records, durable));
+        let written =
+            room.and_then(|()| self.append(&records, durable).or_else(|error| again(self).map_err(|_| error)));
         if durable {
             written?;
         }

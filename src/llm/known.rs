@@ -1,7 +1,7 @@
 //! An inventory as planners read it: who has which name, word of a name, tag, pool, node and service. It is made once and
 //! serves every sentence until the inventory changes, so that a sentence costs what it names and not what there is.
 
-use super::spelling::Spellings;
+use super::{likeness::Likeness, spelling::Spellings};
 use crate::model::{Inventory, Target, inventory::Guest, target::Vmid};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -43,6 +43,8 @@ pub struct Known {
     templates: Members,
     /// Made when the first word is misspelt.
     spellings: OnceLock<Spellings>,
+    /// Made when nothing is called by a word.
+    likeness: OnceLock<Likeness>,
 }
 
 impl Known {
@@ -70,7 +72,7 @@ impl Known {
         if !guest.name.is_empty() {
             self.squeezed.entry(squeeze(&guest.name)).or_default().push(Named::Guest(index));
         }
-        for part in name_parts(&guest.name) {
+        for part in name_words(&guest.name) {
             join(self.parts.entry(part).or_default(), index);
         }
         for tag in &guest.tags {
@@ -211,6 +213,15 @@ impl Known {
             || self.snapshots.contains_key(word)
     }
 
+    /// The names of guests and nodes that are most like a word, best first, at most `count`.
+    pub fn closest(&self, word: &str, count: usize) -> Vec<String> {
+        let likeness = self.likeness.get_or_init(|| {
+            let guests = self.inventory.guests.iter().map(|guest| guest.name.as_str());
+            Likeness::new(guests.chain(self.inventory.nodes.iter().map(|node| node.name.as_str())))
+        });
+        likeness.closest(word, count)
+    }
+
     /// The words here that a misspelling may have meant.
     pub fn spellings(&self) -> &Spellings {
         self.spellings.get_or_init(|| {
@@ -247,6 +258,18 @@ pub fn name_parts(name: &str) -> Vec<String> {
         .filter(|part| !part.is_empty())
         .map(str::to_owned)
         .collect()
+}
+
+/// The words of a name, and those that a number ends also without it: `dc01` → `dc01`, `dc`.
+pub fn name_words(name: &str) -> Vec<String> {
+    let mut words = name_parts(name);
+    let stem = |word: &String| {
+        let stem = word.trim_end_matches(|c: char| c.is_ascii_digit());
+        let letters = stem.len() >= 2 && stem.chars().all(char::is_alphabetic);
+        (letters && stem.len() < word.len()).then(|| stem.to_owned())
+    };
+    words.extend(words.iter().filter_map(stem).collect::<Vec<_>>());
+    words
 }
 
 fn squeeze(name: &str) -> String {

@@ -4,6 +4,7 @@
 pub mod conversation;
 pub mod grammar;
 mod known;
+mod likeness;
 mod spelling;
 
 pub use known::Known;

@@ -44,6 +44,9 @@ pub struct IncarnationRecord {
     pub since: i64,
 }
 
+/// No join token is good for longer, in seconds: 10 minutes, and one for clocks that are mended.
+const LONGEST_TOKEN: i64 = 660;
+
 /// A join token's role, target, expiry, user and seal.
 type Token = (String, Option<String>, i64, Option<String>, String);
 
@@ -150,7 +153,10 @@ impl Store {
                     Some("the join token was not made by this hub".to_owned())
                 }
                 Some((_, _, _, Some(_), _)) => Some("the join token has been used already".to_owned()),
-                Some((_, _, expires, ..)) if *expires < now => Some("the join token has expired".to_owned()),
+                // It may also be that the clock was set back since.
+                Some((_, _, expires, ..)) if !(0..=LONGEST_TOKEN).contains(&(*expires - now)) => {
+                    Some("the join token has expired".to_owned())
+                }
                 Some((role, ..)) if *role != record.role => Some(format!("the join token is for a {role}")),
                 Some((_, Some(target), ..)) if *target != record.target.to_string() => {
                     Some(format!("the join token is for {target}"))

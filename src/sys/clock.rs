@@ -2,10 +2,11 @@
 
 #![allow(clippy::disallowed_methods, reason = "this is the one file that asks the operating system for the time")]
 
+use super::env;
 use rustix::time::{ClockId, clock_gettime};
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicI64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -24,6 +25,11 @@ pub fn unix_millis() -> i64 {
 /// Microseconds of the kernel's monotonic clock, which init systems stamp starts with; it stands still in suspend.
 pub fn monotonic_micros() -> u64 {
     kernel_micros(ClockId::Monotonic)
+}
+
+/// Seconds of the same clock: nobody sets it.
+pub fn monotonic_seconds() -> i64 {
+    i64::try_from(monotonic_micros() / 1_000_000).unwrap_or(i64::MAX)
 }
 
 /// Microseconds since the kernel's boot, suspend included, in which /proc stamps processes' starts.
@@ -84,5 +90,18 @@ impl Clock {
 }
 
 fn since_epoch() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    let real = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let shift = shift();
+    let moved = Duration::from_secs(shift.unsigned_abs());
+    if shift < 0 { real.saturating_sub(moved) } else { real + moved }
+}
+
+/// By how many seconds a test has moved this process's clock. A build without debug assertions can't be moved.
+fn shift() -> i64 {
+    static FILE: OnceLock<Option<String>> = OnceLock::new();
+    if !cfg!(debug_assertions) {
+        return 0;
+    }
+    let Some(file) = FILE.get_or_init(|| env::text(env::CLOCK_SHIFT)) else { return 0 };
+    std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or_default()
 }

@@ -20,6 +20,8 @@ pub const LOG_FORMAT: &str = "REMOTECTL_LOG_FORMAT";
 pub const ROOT: &str = "REMOTECTL_ROOT";
 /// At which point of `sys::crash` this process dies: for tests; a release build does not look at it.
 pub const CRASH_AT: &str = "REMOTECTL_CRASH_AT";
+/// A file with the seconds by which this process's clock is ahead: for tests; a release build does not look at it.
+pub const CLOCK_SHIFT: &str = "REMOTECTL_CLOCK_SHIFT";
 /// Where the user wants temporary files.
 pub const TMPDIR: &str = "TMPDIR";
 /// What kind of terminal there is.

@@ -31,7 +31,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 use std::{
     io::{BufRead as _, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Stdio},
     sync::{Arc, Mutex, MutexGuard},
     thread,
@@ -62,14 +62,14 @@ impl Hub {
     /// A new hub on a free port of loopback.
     pub fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let process = spawn(&directory, "127.0.0.1:0", None);
+        let process = spawn(&directory, "127.0.0.1:0", None, None);
         Self::started(directory, process)
     }
 
     /// A new hub whose soft limit for open files is this one, as an ordinary shell or service manager gives it.
     pub fn start_with_open_files(limit: u32) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let process = spawn(&directory, "127.0.0.1:0", Some(limit));
+        let process = spawn(&directory, "127.0.0.1:0", Some(&format!("ulimit -Sn {limit}")), None);
         Self::started(directory, process)
     }
 
@@ -107,10 +107,24 @@ impl Hub {
 
     /// The same, with something done to this hub in between.
     pub fn restart_with(&mut self, meanwhile: impl FnOnce(&Self)) {
+        self.start_again(None, None, meanwhile);
+    }
+
+    /// The same, under limits that a line of shell sets.
+    pub fn restart_under(&mut self, limits: &str) {
+        self.start_again(Some(limits), None, |_| {});
+    }
+
+    /// The same, by a clock that is as many seconds ahead as that file says.
+    pub fn restart_with_clock(&mut self, file: &Path) {
+        self.start_again(None, Some(file), |_| {});
+    }
+
+    fn start_again(&mut self, limits: Option<&str>, clock: Option<&Path>, meanwhile: impl FnOnce(&Self)) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
         meanwhile(self);
-        self.process = spawn(&self.directory, &self.address, None);
+        self.process = spawn(&self.directory, &self.address, limits, clock);
         wait_until("the hub answers again", || self.api.send("GET", "/api/v1/hub", &[], b"", PATIENCE).is_ok());
     }
 
@@ -247,13 +261,14 @@ impl Drop for Hub {
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 
-fn spawn(directory: &tempfile::TempDir, listen: &str, open_files: Option<u32>) -> Child {
+fn spawn(directory: &tempfile::TempDir, listen: &str, limits: Option<&str>, clock: Option<&Path>) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(directory.path().join("log")).unwrap();
     let exe = env!("CARGO_BIN_EXE_remotectl");
-    let mut command = std::process::Command::new(if open_files.is_some() { "sh" } else { exe });
-    if let Some(limit) = open_files {
-        command.args(["-c", "ulimit -Sn \"$1\" && shift && exec \"$@\"", "sh", &limit.to_string(), exe]);
+    let mut command = std::process::Command::new(if limits.is_some() { "sh" } else { exe });
+    if let Some(limits) = limits {
+        command.args(["-c", &format!("{limits}; exec \"$0\" \"$@\""), exe]);
     }
+    command.envs(clock.map(|file| ("REMOTECTL_CLOCK_SHIFT", file)));
     command
         .args(["hub", "serve", "--listen", listen])
         .env("REMOTECTL_ROOT", directory.path())

@@ -6,9 +6,13 @@
 mod common;
 
 mod bodies;
+mod envelopes;
+mod faults;
+mod full;
 mod members;
 mod routes;
 mod rows;
+mod scripted;
 mod sockets;
 mod tokens;
 mod twins;

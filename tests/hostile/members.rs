@@ -39,6 +39,23 @@ fn an_agent_tells_nothing_of_anothers_command() {
     assert!(shown.contains("recorded") && !shown.contains("forged"), "{shown}");
 }
 
+/// Answers get lost, and what they answered is sent again; whatever is said the second time, the first counts.
+#[test]
+fn a_result_that_comes_twice_is_stored_once() {
+    let hub = Hub::start();
+    let agent = Agent::join(&hub, AgentRole::Agent, "host/box");
+    hub.wait_online(&agent.target);
+    hub.run("exec.run", "host/box", &[("command", "/bin/true")]).unwrap();
+    let command = agent.commands().remove(0);
+    let link = agent.link();
+    for outcome in [Outcome::failure("it failed after all"), Outcome::success("recorded"), Outcome::rejected("no")] {
+        link.result(&ResultRequest { protocol: PROTOCOL, command: command.clone(), outcome }).expect("acknowledged");
+    }
+    let shown = serde_json::to_string(&hub.history()[0]).unwrap();
+    assert!(shown.contains("recorded") && !shown.contains("after all"), "{shown}");
+    assert!(hub.history()[0].state.terminal() && agent.performed().len() == 1);
+}
+
 #[test]
 fn of_a_hundred_joins_at_once_one_wins() {
     let hub = Hub::start();

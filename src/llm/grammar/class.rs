@@ -5,7 +5,7 @@ use super::{
     comment::Spoken,
     noun::{Class, Expr, Filter, Noun, Property},
     service::ServiceWord,
-    vocabulary::{Named, Vocabulary, name_parts},
+    vocabulary::{Named, Vocabulary, name_parts, name_words},
 };
 use crate::model::{
     Target,
@@ -13,7 +13,7 @@ use crate::model::{
     plan::Proposed,
     selector,
 };
-use std::collections::HashSet;
+use rustc_hash::FxHashSet;
 
 /// Why something can't be resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl Scope<'_> {
         for noun in &expr.exclude {
             excluded.extend(self.noun(noun, true)?);
         }
-        let gone: HashSet<&Target> = excluded.iter().collect();
+        let gone: FxHashSet<&Target> = excluded.iter().collect();
         let empty: Vec<&str> = excluded.iter().filter_map(Target::node_name).collect();
         for noun in &expr.include {
             let mut group = self.noun(noun, false)?;
@@ -115,7 +115,7 @@ impl Scope<'_> {
         }
         // An exception that takes nothing away was meant otherwise; one named beside a name (`a, not b`) is clear.
         let by_class = |noun: &Noun| matches!(noun, Noun::Class { .. });
-        if removed == 0 && !excluded.is_empty() && expr.include.iter().chain(&expr.exclude).any(by_class) {
+        if removed == 0 && !excluded.is_empty() && expr.include.iter().any(by_class) {
             let gone: Vec<String> = excluded.iter().take(8).map(|target| self.label(target)).collect();
             return Err(ask(format!("{} is not among them. What is to be left out?", gone.join(", ")), excluded));
         }
@@ -124,7 +124,29 @@ impl Scope<'_> {
         if taken.targets.is_empty() {
             return Err(ask("Nothing in the inventory fits that. Which guests or nodes?", Vec::new()));
         }
+        self.agrees(&taken, &expr.gloss)?;
         Ok(taken)
+    }
+
+    /// What is said once more in parentheses has to be the same: `201 (dc02)`.
+    fn agrees(&self, taken: &Taken, gloss: &[Noun]) -> Result<(), Problem> {
+        let mut said = Vec::new();
+        for noun in gloss {
+            said.extend(self.noun(noun, false)?);
+        }
+        said.sort();
+        said.dedup();
+        if gloss.is_empty() || said == taken.targets {
+            return Ok(());
+        }
+        let inside: Vec<String> = said.iter().take(8).map(|target| self.label(target)).collect();
+        said.extend(taken.targets.iter().cloned());
+        said.sort();
+        said.dedup();
+        Err(ask(
+            format!("The parentheses name {}, the words before them do not. Which is meant?", inside.join(", ")),
+            said,
+        ))
     }
 
     /// Whether a guest is on one of these nodes.
@@ -295,6 +317,14 @@ impl Scope<'_> {
         }
     }
 
+    /// The node that a noun names.
+    pub fn node_named(&self, noun: &Noun) -> Option<String> {
+        match noun {
+            Noun::Named { named, .. } => named.iter().find_map(|named| self.node(*named)).map(|node| node.name.clone()),
+            _ => None,
+        }
+    }
+
     fn guest(&self, named: Named) -> Option<&Guest> {
         match named {
             Named::Guest(index) => Some(self.vocabulary.guest(index)),
@@ -354,7 +384,7 @@ pub fn holds(filter: &Filter, guest: &Guest) -> bool {
         Property::Agent => guest.agent.is_some(),
         Property::AgentVersion(version) => guest.agent.as_ref().is_some_and(|agent| agent.version == *version),
         Property::Part(word) => {
-            let parts = name_parts(&guest.name);
+            let parts = name_words(&guest.name);
             name_parts(word).iter().all(|word| parts.contains(word))
         }
         Property::Vmids(first, last) => (*first..=*last).contains(&guest.vmid),
@@ -398,7 +428,7 @@ mod tests {
     fn taken(text: &str) -> String {
         let vocabulary = Vocabulary::new(homelab());
         let mut tokens = tokens(text, Lexicon::get());
-        vocabulary.correct(&mut tokens, Lexicon::get());
+        vocabulary.prepare(&mut tokens, Lexicon::get());
         let sentence = Sentence::new(tokens, Lexicon::get(), &vocabulary);
         let scope =
             Scope { vocabulary: &vocabulary, before: &[], doubt: false, aside: false, spoken: None, step: None };

@@ -3,8 +3,10 @@
 
 use super::{
     class::{Problem, Scope, ask},
-    comment::{Spoken, is_comment, is_topic, needed_packages, recounts, spoken_of},
+    comment::{Spoken, spoken_of},
+    cut::{Cut, Piece, Sense, part},
     intent::{Matcher, Reading},
+    keeping,
     noun::Noun,
     resolve::{Resolved, resolve},
     sentence::Sentence,
@@ -16,35 +18,6 @@ use serde_json::Value as Json;
 
 /// A reading of at least this cost has a word in it that nothing is called.
 const STRANGE: u32 = 80;
-/// Below this, a reading of the whole is taken without looking for clauses in it.
-const PLAIN: u32 = 20;
-/// What beginning another clause costs, in tenths.
-const ANOTHER: u32 = 6;
-/// What it costs to take some words as a comment.
-const COMMENT: u32 = 24;
-/// What it costs to take for a request what may as well say why: `nginx is stuck, restart it`.
-const STATEMENT: u32 = 40;
-/// What it costs to take some words for what the next request is about: `nginx on web-1: restart it`.
-const TOPIC: u32 = 10;
-/// What it costs to take over the verb of an earlier clause.
-const ELIDED: u32 = 6;
-/// The most places where a clause may begin that are tried.
-const MOST_BREAKS: usize = 24;
-
-/// A part of a sentence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Piece {
-    /// Its first token.
-    pub from: usize,
-    /// The token after its last.
-    pub to: usize,
-    /// Whether it only says why.
-    pub comment: bool,
-    /// Whether it only names what the next clause is about; a comment too.
-    pub topic: bool,
-    /// The words of an earlier clause that it leaves out: `restart a on x and b on y`.
-    pub verb: Option<(usize, usize)>,
-}
 
 /// The steps of a whole sentence; `about` is what the sentence before was about.
 pub fn plan(sentence: &Sentence<'_>, about: &[Target]) -> Result<Vec<Proposed>, Problem> {
@@ -59,30 +32,15 @@ pub fn plan(sentence: &Sentence<'_>, about: &[Target]) -> Result<Vec<Proposed>, 
         return Ok(talk.steps);
     };
     let mut talk = Talk::new(sentence, about);
-    let comments = pieces.iter().filter(|piece| piece.comment && !piece.topic);
+    let comments = pieces.iter().filter(|piece| piece.sense == Sense::Says);
     talk.background = comments.map(|piece| spoken_of(sentence, piece.from..piece.to)).collect();
     for piece in &pieces {
-        if piece.comment {
-            talk.comment(&spoken_of(sentence, piece.from..piece.to))?;
-            talk.topic = piece.topic;
-        } else if piece.verb.is_some() {
-            talk.clause(&Matcher::new(&piece.completed(sentence)).readings())?;
-        } else {
-            talk.clause(&matcher.readings_of(piece.from, piece.to))?;
-        }
+        talk.part(&matcher, *piece)?;
+    }
+    for piece in pieces.iter().filter(|piece| piece.sense == Sense::Keeps) {
+        talk.keep(&matcher, *piece)?;
     }
     Ok(talk.steps)
-}
-
-/// A way to cut, with what it costs.
-type Way = Option<(u32, Vec<Piece>)>;
-
-impl Piece {
-    /// The piece as a sentence, with the verb that it leaves out.
-    pub fn completed<'a>(&self, sentence: &Sentence<'a>) -> Sentence<'a> {
-        let verb = self.verb.map_or(&[][..], |(from, to)| &sentence.tokens[from..to]);
-        part(sentence, &[verb, &sentence.tokens[self.from..self.to]].concat())
-    }
 }
 
 /// What was said and done so far, while the parts of a sentence are gone through.
@@ -100,6 +58,8 @@ struct Talk<'s> {
     background: Vec<Spoken>,
     /// Whether the part before named what this one is about.
     topic: bool,
+    /// Those that a class took, in all that was asked for.
+    by_class: Vec<Target>,
 }
 
 impl<'s> Talk<'s> {
@@ -113,7 +73,43 @@ impl<'s> Talk<'s> {
             spoken: None,
             background: Vec::new(),
             topic: false,
+            by_class: Vec::new(),
         }
+    }
+
+    /// Takes in one part of the sentence.
+    fn part(&mut self, matcher: &Matcher<'_, '_>, piece: Piece) -> Result<(), Problem> {
+        match piece.sense {
+            Sense::Says | Sense::Names => {
+                self.comment(&spoken_of(self.sentence, piece.from..piece.to))?;
+                self.topic = piece.sense == Sense::Names;
+                Ok(())
+            }
+            // Looked at in the end, when it is known what would be done.
+            Sense::Keeps => Ok(()),
+            Sense::Asks { verb: Some(_), .. } => self.clause(&Matcher::new(&piece.completed(self.sentence)).readings()),
+            Sense::Asks { verb: None, ahead } => {
+                let before = self.steps.len();
+                self.clause(&matcher.readings_of(piece.from, piece.to))?;
+                if ahead {
+                    self.steps.rotate_left(before);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Leaves out what is to stay as it is; a question where that contradicts what is asked for.
+    fn keep(&mut self, matcher: &Matcher<'_, 's>, piece: Piece) -> Result<(), Problem> {
+        let kept = keeping::kept(self.sentence, matcher, piece.from..piece.to);
+        let kept = kept.ok_or_else(|| ask("I did not understand what is to stay as it is.", Vec::new()))?;
+        let negated = match &kept {
+            keeping::Kept::Doing(readings) => choose(readings, &self.scope())?.steps,
+            _ => Vec::new(),
+        };
+        let steps = keeping::leave(&kept, &negated, self.steps.clone(), &self.by_class, &self.scope())?;
+        self.steps = steps;
+        Ok(())
     }
 
     fn scope(&self) -> Scope<'_> {
@@ -135,7 +131,7 @@ impl<'s> Talk<'s> {
             let question = format!("Is {} meant too? Say what is to be done with it.", self.scope().label(target));
             return Err(ask(question, vec![target.clone()]));
         }
-        let mut doubt = false;
+        let mut doubt = spoken.doubt;
         let mut found = Vec::new();
         for expr in &spoken.nouns {
             match self.scope().resolve(expr) {
@@ -183,6 +179,7 @@ impl<'s> Talk<'s> {
             self.aside = false;
         }
         self.spoken = None;
+        self.by_class.extend(resolved.by_class);
         self.steps.extend(resolved.steps);
         Ok(())
     }
@@ -300,132 +297,6 @@ fn with_service(step: &Proposed, unit: &str) -> Option<Proposed> {
     Some(Proposed { op, targets: step.targets.clone() })
 }
 
-/// Some of a sentence's tokens as a sentence of their own.
-fn part<'a>(sentence: &Sentence<'a>, tokens: &[Token]) -> Sentence<'a> {
-    Sentence::new(tokens.to_vec(), sentence.lexicon, sentence.vocabulary)
-}
-
-/// How a sentence is cut into clauses and comments.
-pub struct Cut<'m, 's, 'l> {
-    sentence: &'s Sentence<'l>,
-    matcher: &'m Matcher<'s, 'l>,
-    starts: Vec<usize>,
-    ends: Vec<usize>,
-}
-
-impl<'m, 's, 'l> Cut<'m, 's, 'l> {
-    /// Finds the places where it may be cut.
-    pub fn new(sentence: &'s Sentence<'l>, matcher: &'m Matcher<'s, 'l>) -> Self {
-        let tokens = &sentence.tokens;
-        // `first snapshot a, then reboot it`
-        let opening = tokens.first().is_some_and(|token| token.is("first"));
-        let counted = tokens.get(1).is_some_and(|token| token.kind == Kind::Number);
-        let mut starts = vec![usize::from(opening && !counted)];
-        let mut ends = Vec::new();
-        for (end, next) in breaks(sentence).into_iter().take(MOST_BREAKS) {
-            ends.push(end);
-            starts.push(next);
-        }
-        ends.push(tokens.len());
-        Self { sentence, matcher, starts, ends }
-    }
-
-    fn cost(&self, from: usize, to: usize) -> Option<u32> {
-        if recounts(self.sentence, from..to) {
-            return None;
-        }
-        self.matcher.readings_of(from, to).first().map(|reading| reading.cost)
-    }
-
-    /// What it costs to pass over some words: nothing where they say nothing at all.
-    fn comment_cost(&self, from: usize, to: usize) -> Option<u32> {
-        let mut at = from;
-        while at < to
-            && let Some(end) = self.sentence.filler(at)
-        {
-            at = end;
-        }
-        if at >= to {
-            return Some(0);
-        }
-        // `web-1 needs htop and git, install them`: the list goes on behind its joint.
-        let needed = needed_packages(self.sentence, &(from..to)).len();
-        let all = needed_packages(self.sentence, &(from..self.sentence.tokens.len())).len();
-        (needed == all && is_comment(self.sentence, from..to)).then_some(COMMENT)
-    }
-
-    /// `move a to x and b to y`: the nearest verb before that makes a request of a part without one, and what that costs.
-    fn elided(&self, start: usize, to: usize) -> Option<((usize, usize), u32)> {
-        let from = self.starts[start];
-        if self.sentence.begins_action(from) || self.sentence.begins_question(from) {
-            return None;
-        }
-        self.starts[..start].iter().rev().find_map(|earlier| {
-            let mut at = *earlier;
-            while let Some(end) = self.sentence.filler(at).filter(|end| *end < from) {
-                at = end;
-            }
-            let end = self.sentence.action_end(at).filter(|end| *end < from)?;
-            let piece = Piece { from, to, comment: false, topic: false, verb: Some((at, end)) };
-            let completed = piece.completed(self.sentence);
-            let readings = self.matcher.of_part(&completed).readings();
-            let reading = readings.first().filter(|reading| reading.cost < PLAIN)?;
-            Some(((at, end), reading.cost))
-        })
-    }
-
-    /// The cheapest way to cut that explains every word; few parts before many.
-    pub fn pieces(&self) -> Option<Vec<Piece>> {
-        let (start, end) = (self.starts[0], self.sentence.tokens.len());
-        let whole = vec![Piece { from: start, to: end, comment: false, topic: false, verb: None }];
-        let whole_cost = self.cost(start, end);
-        if whole_cost.is_some_and(|cost| cost < PLAIN) || self.ends.len() == 1 {
-            return whole_cost.map(|_| whole);
-        }
-        // best[i]: the cheapest reading of everything before the i-th break, without a request in it and with one.
-        let mut best: Vec<[Way; 2]> = Vec::new();
-        for (index, to) in self.ends.iter().enumerate() {
-            let mut here: [Way; 2] = [None, None];
-            for first in (0..=index).rev() {
-                let from = self.starts[first];
-                if from >= *to {
-                    continue;
-                }
-                let comment = self.comment_cost(from, *to);
-                let topic = comment.is_none() && *to < end && is_topic(self.sentence, from..*to);
-                let doubt = if comment.is_some() { STATEMENT } else { 0 };
-                let request = self.cost(from, *to).map(|cost| cost + doubt);
-                let elided = if comment.is_none() && request.is_none() { self.elided(first, *to) } else { None };
-                let verb = elided.map(|(verb, _)| verb);
-                let request = request.or_else(|| elided.map(|(_, cost)| cost + ELIDED));
-                let comment = comment.or(topic.then_some(TOPIC));
-                for (comment, cost) in [(true, comment), (false, request)] {
-                    let Some(cost) = cost else { continue };
-                    let earlier = [Some((0, Vec::new())), None];
-                    let earlier = if first == 0 { &earlier } else { &best[first - 1] };
-                    for (asked, so_far) in earlier.iter().enumerate() {
-                        let Some((so_far, pieces)) = so_far else { continue };
-                        let total = so_far + cost + if first == 0 { 0 } else { ANOTHER };
-                        let slot = &mut here[usize::from(asked == 1 || !comment)];
-                        if slot.as_ref().is_none_or(|(known, _)| total < *known) {
-                            let mut pieces = pieces.clone();
-                            pieces.push(Piece { from, to: *to, comment, topic: comment && topic, verb });
-                            *slot = Some((total, pieces));
-                        }
-                    }
-                }
-            }
-            best.push(here);
-        }
-        let cut = best.pop().and_then(|[_, asked]| asked);
-        match (whole_cost, cut) {
-            (Some(cost), Some((cut, _))) if cost <= cut => Some(whole),
-            (Some(_), None) => Some(whole),
-            (_, cut) => cut.map(|(_, pieces)| pieces),
-        }
-    }
-}
-
 /// `stop and disable nginx on web`: two verbs with one object are two clauses.
 fn shared_object(sentence: &Sentence<'_>) -> Option<Vec<Vec<Token>>> {
     let tokens = &sentence.tokens;
@@ -440,58 +311,24 @@ fn shared_object(sentence: &Sentence<'_>) -> Option<Vec<Vec<Token>>> {
         .find(|clauses| clauses.iter().all(readable))
 }
 
-/// Where a clause may end and the next begin: before and after a joint, and before a reason.
-fn breaks(sentence: &Sentence<'_>) -> Vec<(usize, usize)> {
-    let tokens = &sentence.tokens;
-    let joins = |token: &Token| {
-        matches!(token.kind, Kind::Comma | Kind::Stop | Kind::Question)
-            || ["and", "then", "afterwards", "finally", "next", "also", "after", "that"]
-                .iter()
-                .any(|word| token.is(word))
-    };
-    let reasons = &sentence.lexicon.background.reasons;
-    let mut out = Vec::new();
-    let mut at = 1;
-    while at < tokens.len() {
-        let token = &tokens[at];
-        let begins = matches!(token.kind, Kind::Comma | Kind::Stop | Kind::Question)
-            || ["and", "then", "afterwards", "finally"].iter().any(|word| token.is(word));
-        if !begins {
-            // `she asks which ports are open`
-            let asked =
-                ["asks", "asked", "asking", "wonders", "wondering", "know"].iter().any(|word| tokens[at - 1].is(word));
-            let question =
-                asked && ["which", "what", "how", "whether", "who", "when", "if"].iter().any(|word| token.is(word));
-            if question {
-                out.push((at, at));
-            }
-            let before =
-                !question && token.is("before") && tokens.get(at + 1).is_some_and(|next| next.is("i") || next.is("we"));
-            if before || !question && reasons.iter().any(|word| token.is(word)) {
-                out.push((at, at));
-            }
-            at += 1;
-            continue;
-        }
-        let mut next = at + 1;
-        while next < tokens.len() && joins(&tokens[next]) {
-            next += 1;
-        }
-        if next < tokens.len() {
-            out.push((at, next));
-        }
-        at = next;
-    }
-    out
-}
-
 /// The one thing that the likeliest readings come to; where they differ and something would change, a question.
 fn choose(readings: &[Reading<'_>], scope: &Scope<'_>) -> Result<Resolved, Problem> {
     let Some(best) = readings.first() else { return Err(ask("I did not understand that.", Vec::new())) };
-    let likely = readings.iter().filter(|reading| reading.cost <= best.cost + 1);
+    let likely = || readings.iter().filter(|reading| reading.cost <= best.cost + 1);
+    // Where nothing is changed the first that can be answered counts.
+    if likely().all(|reading| reading.rule.reads) {
+        let mut problem = None;
+        for reading in likely() {
+            match resolve(reading, scope) {
+                Ok(resolved) => return Ok(resolved),
+                Err(other) => _ = problem.get_or_insert(other),
+            }
+        }
+        return Err(problem.unwrap_or_else(|| ask("I did not understand that.", Vec::new())));
+    }
     let mut found: Vec<Resolved> = Vec::new();
     let mut problem = None;
-    for reading in likely {
+    for reading in likely() {
         match resolve(reading, scope) {
             Ok(resolved) if found.iter().any(|known| known.steps == resolved.steps) => {}
             Ok(resolved) => found.push(resolved),

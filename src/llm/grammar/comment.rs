@@ -35,13 +35,21 @@ pub struct Spoken {
     pub exact: Vec<Target>,
     /// Whether it has a word for something that would change a guest.
     pub acts: bool,
+    /// Whether a word of a name may as well belong to the words before it: `the domain controller`.
+    pub doubt: bool,
+}
+
+/// Whether a part of a name stands behind a word that is neither explained by it nor a word of the language.
+fn belongs_to_more(sentence: &Sentence<'_>, at: usize, expr: &Expr) -> bool {
+    let partial = expr.include.iter().any(|noun| matches!(noun, Noun::Partial { .. }));
+    partial && at > 0 && sentence.is_foreign(at - 1)
 }
 
 /// Whether some tokens only say why.
 pub fn is_comment(sentence: &Sentence<'_>, span: Range<usize>) -> bool {
     let words = &sentence.tokens[span.clone()];
     let background = &sentence.lexicon.background;
-    let one_of = |token: &Token, list: &[String]| list.iter().any(|word| token.is(word));
+    let one_of = |token: &Token, list: &[&str]| list.iter().any(|word| token.is(word));
     let subject = |at: usize| words.get(at).is_some_and(|token| one_of(token, &background.subjects));
     let reason = words.first().is_some_and(|token| one_of(token, &background.reasons)) && words.len() > 2;
     let skipped = usize::from(reason || words[0].is("before") && subject(1));
@@ -52,9 +60,20 @@ pub fn is_comment(sentence: &Sentence<'_>, span: Range<usize>) -> bool {
     }
     let needed = !needed_packages(sentence, &span).is_empty();
     let wish = |token: &Token| needed && (token.is("should") || token.is("must"));
+    if aside(sentence, &span) || tells_a_state(sentence, &span) {
+        return true;
+    }
     // `calls keep dropping` keeps nothing as it is, and what happens soon is no condition.
     let harmless = |at: usize| {
         let next = words.get(at + 1);
+        let we = |token: Option<&Token>| token.is_some_and(|token| token.is("i") || token.is("we"));
+        let wants = next.is_some_and(|token| ["want", "need", "mean", "meant"].iter().any(|word| token.is(word)));
+        // `while I look at the invoices`, `we only use smbd nowadays`
+        if words[at].is("while") && at == 0 && we(next)
+            || words[at].is("only") && at > 0 && we(words.get(at - 1)) && !wants
+        {
+            return true;
+        }
         words[at].is("keep") && next.is_some_and(|token| token.lower.ends_with("ing"))
             || words[at].is("soon") && (at == 0 || !words[at - 1].is("as"))
             || wish(&words[at])
@@ -62,7 +81,7 @@ pub fn is_comment(sentence: &Sentence<'_>, span: Range<usize>) -> bool {
     let conditional = (skipped..words.len()).any(|at| one_of(&words[at], &background.conditions) && !harmless(at));
     let data = words.iter().any(|token| matches!(token.kind, Kind::Quoted | Kind::Patch | Kind::Question));
     let denial = ["do", "not", "never", "no"].iter().any(|word| words[first].is(word));
-    if conditional || data || denial && !subject(0) {
+    if conditional || data || denial && !subject(0) && !reason {
         return false;
     }
     let verb = |token: &Token| {
@@ -73,8 +92,60 @@ pub fn is_comment(sentence: &Sentence<'_>, span: Range<usize>) -> bool {
     let states = words.iter().skip(1).any(verb) || subject(first) || subject(0) || reason || skipped > 0;
     let acts = sentence.begins_action(span.start + first);
     let finite_next = words[first + 1..].iter().take(3).any(|token| one_of(token, &background.verbs));
-    let asks = sentence.begins_question(span.start + first) && !subject(0);
+    let asks = sentence.begins_question(span.start + first) && !subject(0) && !subject(skipped);
     states && !asks && (!acts || finite_next || subject(0) || subject(skipped) || skipped > 0 && words[0].is("before"))
+}
+
+/// What stands in parentheses and names nothing that could be acted on: `(ticket 4711)`, `(urgent!)`.
+fn aside(sentence: &Sentence<'_>, span: &Range<usize>) -> bool {
+    let mark = |at: usize, mark: &str| sentence.token(at).is_some_and(|token| token.text == mark);
+    let enclosed = span.start > 0 && mark(span.start - 1, "(") && mark(span.end, ")");
+    enclosed && is_idle(sentence, span)
+}
+
+/// `APs offline since 7`: a word that nobody knows, and a state that it is in.
+fn tells_a_state(sentence: &Sentence<'_>, span: &Range<usize>) -> bool {
+    let state =
+        |at: usize| sentence.phrases(at).iter().any(|phrase| sentence.lexicon.states.contains_key(&phrase.concept));
+    let first = span.clone().find(|at| sentence.filler(*at).is_none()).unwrap_or(span.end);
+    // `nginx down @ web-1`
+    let named = sentence.services(first, false).into_iter().filter(|hit| hit.cost < 5).map(|hit| hit.end);
+    let placed = |end: usize| {
+        end == span.end
+            || sentence.concept(end, sentence.lexicon.id("at")).any(|phrase| is_topic(sentence, phrase.end..span.end))
+    };
+    let down = |at: usize| {
+        let phrases = sentence.phrases(at).iter();
+        let states = phrases
+            .filter(|phrase| sentence.lexicon.states.get(&phrase.concept).is_some_and(|state| *state == "stopped"));
+        states.map(|phrase| phrase.end).max()
+    };
+    if named.filter_map(down).any(placed) {
+        return true;
+    }
+    first < span.end
+        && sentence.is_foreign(first)
+        && span.len() <= 6
+        && (first + 1..span.end).any(state)
+        && is_idle(sentence, span)
+}
+
+/// Whether some words ask for nothing, name nothing, and neither forbid nor condition anything.
+fn is_idle(sentence: &Sentence<'_>, span: &Range<usize>) -> bool {
+    let background = &sentence.lexicon.background;
+    let limits = |at: usize| {
+        let condition = background.conditions.iter().any(|word| sentence.is(at, word));
+        condition || sentence.is_any(at, &["not", "no", "all", "every", "or", "and", "with", "to", "from"])
+    };
+    let data = |at: usize| !matches!(sentence.tokens[at].kind, Kind::Word | Kind::Number | Kind::Stop | Kind::Comma);
+    let names = |at: usize| {
+        let targets = sentence.targets(at).into_iter().filter(|hit| hit.cost < 10);
+        let guest = targets
+            .flat_map(|hit| hit.value.include)
+            .any(|noun| is_concrete(&noun) || matches!(noun, Noun::Class { .. }));
+        guest || sentence.services(at, false).iter().any(|hit| hit.cost < 10)
+    };
+    span.clone().all(|at| !limits(at) && !data(at) && !names(at) && !sentence.begins_action(at))
 }
 
 /// `before tonight's update`: what the request behind it is for. What is to be done before it can be done now.
@@ -168,7 +239,7 @@ pub fn needed_packages(sentence: &Sentence<'_>, span: &Range<usize>) -> Vec<Stri
         let token = sentence.token(at).filter(|token| token.kind == Kind::Word && at < span.end)?;
         let unknown = !sentence.lexicon.knows(&token.lower) && sentence.vocabulary.named(&token.lower).is_empty();
         let service = sentence.vocabulary.service(&token.lower).is_some();
-        (unknown && !service || sentence.lexicon.packages.contains(&token.lower)).then(|| token.text.clone())
+        (unknown && !service || sentence.lexicon.packages.contains(token.lower.as_str())).then(|| token.text.clone())
     };
     let list_from = |at: usize| {
         let mut found = Vec::new();
@@ -314,11 +385,16 @@ pub fn spoken_of(sentence: &Sentence<'_>, span: Range<usize>) -> Spoken {
             spoken.service = spoken.service.or_else(|| words.first().cloned());
         }
         let hits = sentence.targets(at).into_iter().filter(|hit| hit.end <= span.end && hit.cost < 10);
+        // `customers can not upload anything`, where a guest is called upload.
+        let verb = at > span.start
+            && sentence.token(at).is_some_and(|token| token.text.bytes().all(|byte| byte.is_ascii_lowercase()))
+            && sentence.is_any(at - 1, &["not", "can", "could", "to", "will", "would", "cannot"]);
         let best = hits
-            .filter(|hit| hit.value.include.iter().all(is_concrete))
+            .filter(|hit| hit.value.include.iter().all(is_concrete) && !(verb && hit.end == at + 1))
             .max_by_key(|hit| (hit.end, u32::MAX - hit.cost));
         match best {
             Some(hit) => {
+                spoken.doubt |= belongs_to_more(sentence, at, &hit.value);
                 spoken.guests.extend(hit.value.include.iter().flat_map(|noun| named(sentence, noun)));
                 spoken.nouns.push(hit.value);
                 at = hit.end;

@@ -3,8 +3,9 @@
 
 use super::{
     Lexicon, Sentence, Vocabulary,
-    clause::{Cut, Piece},
+    cut::{Cut, Piece, Sense},
     intent::{Matcher, Reading, Role, Step},
+    mention::Mention,
     noun::{Class, Expr, Filter, Noun, Property},
     token::{self, Kind},
     values::Value,
@@ -21,6 +22,8 @@ const MOST_READINGS: usize = 3;
 pub struct Explanation {
     /// Its words.
     pub words: Vec<Word>,
+    /// What it names, each with what that can be, the likeliest first.
+    pub names: Vec<Name>,
     /// Its clauses and comments; empty where nobody can read it.
     pub parts: Vec<Part>,
 }
@@ -36,6 +39,15 @@ pub struct Word {
     pub as_what: Vec<String>,
 }
 
+/// Some words that name something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Name {
+    /// The words.
+    pub text: String,
+    /// What they can be, and how far-fetched that is, in tenths of a misspelt word.
+    pub can_be: Vec<(String, u32)>,
+}
+
 /// A clause or a comment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Part {
@@ -43,6 +55,8 @@ pub struct Part {
     pub text: String,
     /// Whether it only says why, or what the next part is about.
     pub comment: bool,
+    /// Whether it says what is to stay as it is.
+    pub kept: bool,
     /// What each run of words was taken for in the likeliest reading.
     pub pieces: Vec<Taken>,
     /// The likeliest readings, best first.
@@ -75,14 +89,23 @@ pub fn explain(text: &str, known: &Known) -> Explanation {
     let vocabulary = Vocabulary::new(known);
     let mut tokens = token::tokens(text, lexicon);
     tokens.truncate(super::MOST_TOKENS);
-    vocabulary.correct(&mut tokens, lexicon);
+    vocabulary.prepare(&mut tokens, lexicon);
     let sentence = Sentence::new(tokens, lexicon, &vocabulary);
     let matcher = Matcher::tracing(&sentence);
     let pieces = Cut::new(&sentence, &matcher).pieces().unwrap_or_default();
     Explanation {
         words: (0..sentence.tokens.len()).map(|at| word(&sentence, at)).collect(),
+        names: matcher.mentions().told().iter().map(|found| name(&sentence, found)).collect(),
         parts: pieces.iter().map(|piece| part(&sentence, &matcher, *piece)).collect(),
     }
+}
+
+fn name(sentence: &Sentence<'_>, found: &[Mention]) -> Name {
+    let span = found.first().map_or(0..0, |mention| mention.span.clone());
+    let can_be = found.iter().map(|mention| (shown(sentence, &mention.value), mention.cost));
+    let mut name = Name { text: sentence.text(span.start, span.end), can_be: can_be.collect() };
+    name.can_be.dedup_by(|one, other| one.0 == other.0);
+    name
 }
 
 fn word(sentence: &Sentence<'_>, at: usize) -> Word {
@@ -116,10 +139,9 @@ fn word(sentence: &Sentence<'_>, at: usize) -> Word {
 }
 
 /// What a line of the lexicon is, in words; nothing for lines that only hold words of phrasings.
-fn meaning(line: &str) -> Option<String> {
-    let (kind, name) = line.split_once(':').unwrap_or(("", line));
-    Some(match (kind, name) {
-        ("word", _) | ("", "asking") => return None,
+fn meaning((section, line): (&str, &str)) -> Option<String> {
+    Some(match (section, line) {
+        ("word", _) | ("", "asking" | "to be") => return None,
         ("", "filler") => "says nothing by itself".to_owned(),
         ("", "at" | "between") => "a preposition".to_owned(),
         ("class", name) => format!("{} in general", class_name(name)),
@@ -143,16 +165,18 @@ fn class_name(class: &str) -> &str {
 }
 
 fn part(sentence: &Sentence<'_>, matcher: &Matcher<'_, '_>, piece: Piece) -> Part {
-    let completed = piece.verb.map(|_| piece.completed(sentence));
+    let asks = matches!(piece.sense, Sense::Asks { .. });
+    let completed = matches!(piece.sense, Sense::Asks { verb: Some(_), .. }).then(|| piece.completed(sentence));
     let read = completed.as_ref().unwrap_or(sentence);
     let readings = match &completed {
-        _ if piece.comment => Vec::new(),
+        _ if !asks => Vec::new(),
         Some(completed) => Matcher::tracing(completed).readings().to_vec(),
         None => matcher.readings_of(piece.from, piece.to).to_vec(),
     };
     Part {
         text: sentence.text(piece.from, piece.to),
-        comment: piece.comment,
+        comment: !asks,
+        kept: piece.sense == Sense::Keeps,
         pieces: readings.first().map_or_else(Vec::new, |best| pieces(read, best)),
         readings: ways(sentence, &readings),
     }
@@ -180,8 +204,8 @@ fn pieces(sentence: &Sentence<'_>, reading: &Reading<'_>) -> Vec<Taken> {
 fn taken(sentence: &Sentence<'_>, reading: &Reading<'_>, step: &Step<'_>) -> Taken {
     let what = match &step.role {
         Role::Nothing => "adds nothing".to_owned(),
-        Role::Unknown => "not known; the question can be answered without".to_owned(),
-        Role::Says => says(&reading.rule.op),
+        Role::Unknown => "not known here; the question can be answered without".to_owned(),
+        Role::Says => says(reading.rule.op),
         Role::Fills(names) => {
             let filled = |name: &&str| {
                 let slot = reading.slots.iter().find(|(known, _)| known == name);
@@ -228,7 +252,7 @@ fn ways(sentence: &Sentence<'_>, readings: &[Reading<'_>]) -> Vec<Way> {
 fn way(sentence: &Sentence<'_>, reading: &Reading<'_>) -> Way {
     let said = reading.rule.args.iter().map(|(name, value)| format!("{name}={value}"));
     let slots = reading.slots.iter().map(|(name, value)| format!("{name}={}", shown(sentence, value)));
-    Way { op: reading.rule.op.clone(), arguments: said.chain(slots).collect(), cost: reading.cost }
+    Way { op: reading.rule.op.to_owned(), arguments: said.chain(slots).collect(), cost: reading.cost }
 }
 
 fn shown(sentence: &Sentence<'_>, value: &Value) -> String {
@@ -323,7 +347,11 @@ impl fmt::Display for Explanation {
             return rows(f, &self.words.iter().map(row).collect::<Vec<_>>());
         }
         for part in &self.parts {
-            let kind = if part.comment { "said beside, nothing is done for it" } else { "a request" };
+            let kind = match part {
+                Part { kept: true, .. } => "what is to stay as it is",
+                Part { comment: true, .. } => "said beside, nothing is done for it",
+                _ => "a request",
+            };
             writeln!(f, "\"{}\": {kind}", part.text)?;
             rows(f, &part.pieces.iter().map(|taken| (taken.text.clone(), taken.what.clone())).collect::<Vec<_>>())?;
             if let Some((best, others)) = part.readings.split_first() {
@@ -334,6 +362,14 @@ impl fmt::Display for Explanation {
             }
         }
         if self.parts.iter().any(|part| !part.comment) {
+            if !self.names.is_empty() {
+                writeln!(f, "names:")?;
+            }
+            let row = |name: &Name| {
+                let can_be: Vec<String> = name.can_be.iter().map(|(what, cost)| format!("{what} [{cost}]")).collect();
+                (name.text.clone(), can_be.join(" or "))
+            };
+            rows(f, &self.names.iter().map(row).collect::<Vec<_>>())?;
             writeln!(
                 f,
                 "in [ ]: how far-fetched; 0 is word for word, a misspelt word adds 10, the lowest is taken, and from 45 on it is asked"

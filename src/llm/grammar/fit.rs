@@ -10,8 +10,8 @@ use crate::model::{
     inventory::Guest,
     values::{GuestKind, Size},
 };
+use rustc_hash::FxHashSet;
 use serde_json::Value as Json;
-use std::collections::HashSet;
 
 /// Operations that a template can take.
 const FOR_TEMPLATES: &[&str] = &[
@@ -95,7 +95,7 @@ impl Parts<'_> {
             None => inventory.guest_of(target).is_some_and(|guest| guest.agent.is_some()),
         };
         let can_take = |guest: &Guest| guest.os.takes_agent();
-        let of_class: HashSet<Target> = taken.by_class.iter().cloned().collect();
+        let of_class: FxHashSet<Target> = taken.by_class.iter().cloned().collect();
         match self.op.as_str() {
             "agent.deploy" => {
                 taken.targets.retain(|target| {
@@ -135,7 +135,7 @@ impl Parts<'_> {
         }
         let to = self.args.get("node").and_then(Json::as_str);
         let home = |target: &Target| scope.vocabulary.inventory.guest_of(target).map(|guest| guest.node.as_str());
-        let of_class: HashSet<&Target> = taken.by_class.iter().collect();
+        let of_class: FxHashSet<&Target> = taken.by_class.iter().collect();
         let moves =
             |target: &Target| self.from.as_deref().is_none_or(|from| home(target) == Some(from)) && home(target) != to;
         taken.targets.retain(|target| !of_class.contains(target) || moves(target));

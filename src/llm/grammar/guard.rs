@@ -17,7 +17,7 @@ pub fn refusal(sentence: &Sentence<'_>) -> Option<String> {
             .any(|text| refusal.paths.iter().any(|glob| touches(glob, &text)));
         let quoted =
             tokens(sentence, &[Kind::Quoted]).any(|text| refusal.quoted.iter().any(|needle| destroys(needle, &text)));
-        (said || path || quoted).then(|| refusal.reason.clone())
+        (said || path || quoted).then(|| refusal.reason.to_owned())
     })
 }
 

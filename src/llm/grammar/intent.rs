@@ -3,6 +3,7 @@
 
 use super::{
     lexicon::{Phrasing, Rule},
+    mention::{Mention, Mentions},
     noun::Hit,
     pattern::Node,
     sentence::Sentence,
@@ -27,6 +28,9 @@ const GLUE: u32 = 1;
 const ONLY: u32 = 3;
 /// What it costs to pass over a word that nobody knows, where nothing is changed.
 const FOREIGN: u32 = 25;
+/// What it costs to pass over a word that names nothing, where nothing is changed: more than a comment and a request
+/// (`nginx is stuck, restart it`).
+const IDLE: u32 = 36;
 /// How many such words are passed over: with more of them it is anybody's guess what is asked.
 const MOST_FOREIGN: u32 = 2;
 
@@ -72,8 +76,6 @@ pub enum Role<'l> {
 
 /// Hits of a piece of a phrasing that begin at one token.
 type Found<'l> = Rc<Vec<Hit<Slots<'l>>>>;
-/// Readings of a slot by its kind and the token that it begins at.
-type Filled<'l> = FxHashMap<(&'l str, usize), Rc<Vec<Hit<Value>>>>;
 
 /// The readings of one clause, the best first.
 pub type Readings<'l> = Rc<Vec<Reading<'l>>>;
@@ -84,7 +86,7 @@ pub struct Matcher<'s, 'l> {
     memo: RefCell<FxHashMap<(*const Node, usize), Found<'l>>>,
     /// What is found where nothing is.
     nothing: Found<'l>,
-    slots: RefCell<Filled<'l>>,
+    mentions: Mentions<'s, 'l>,
     read: RefCell<FxHashMap<(usize, usize), Readings<'l>>>,
     /// How many partial readings were followed, in the parts that were looked at by themselves too.
     steps: Rc<Cell<u32>>,
@@ -127,7 +129,7 @@ impl<'s, 'l> Matcher<'s, 'l> {
             sentence,
             memo: RefCell::default(),
             nothing: Rc::default(),
-            slots: RefCell::default(),
+            mentions: Mentions::new(sentence),
             read: RefCell::default(),
             steps: Rc::default(),
             elsewhere: sentence.is_elsewhere(),
@@ -143,6 +145,11 @@ impl<'s, 'l> Matcher<'s, 'l> {
     /// For a part of the same sentence: together they follow no more readings than one.
     pub fn of_part<'p>(&self, part: &'p Sentence<'l>) -> Matcher<'p, 'l> {
         Matcher { steps: Rc::clone(&self.steps), ..Matcher::new(part) }
+    }
+
+    /// What the words of the sentence can be.
+    pub fn mentions(&self) -> &Mentions<'s, 'l> {
+        &self.mentions
     }
 
     /// All readings of the whole sentence as one clause.
@@ -233,12 +240,13 @@ impl<'s, 'l> Matcher<'s, 'l> {
         for (end, cost) in self.passed_over(&state, attempt) {
             let mut next = State { at: end, cost: state.cost + cost, ..state.clone() };
             if self.traces {
-                let role = if cost == FOREIGN { Role::Unknown } else { Role::Nothing };
+                let role = if cost == FOREIGN || cost == IDLE { Role::Unknown } else { Role::Nothing };
                 next.trace.push(Step { from: state.at, to: end, role });
             }
             reached |= self.walk(attempt, next);
         }
-        for (index, adjunct) in attempt.rule.with.iter().enumerate() {
+        for (index, number) in attempt.rule.with.iter().enumerate() {
+            let adjunct = &self.sentence.lexicon.adjuncts[*number];
             let bit = 1 << index.min(63);
             if state.used & bit == 0 && state.at < attempt.end {
                 reached |= self.step(attempt, &state, adjunct, false, |next| next.used |= bit);
@@ -319,8 +327,12 @@ impl<'s, 'l> Matcher<'s, 'l> {
                 out.push((state.at + 1, GLUE));
             }
             let few = state.cost < MOST_FOREIGN * FOREIGN;
-            if few && attempt.rule.reads && !self.elsewhere && self.sentence.is_foreign(state.at) {
-                out.push((state.at + 1, FOREIGN));
+            if few && attempt.rule.reads && !self.elsewhere {
+                if self.sentence.is_foreign(state.at) {
+                    out.push((state.at + 1, FOREIGN));
+                } else if self.sentence.is_idle(state.at) {
+                    out.push((state.at + 1, IDLE));
+                }
             }
             out.sort_unstable();
             out.dedup_by_key(|(end, _)| *end);
@@ -355,15 +367,13 @@ impl<'s, 'l> Matcher<'s, 'l> {
                 .map(|phrase| empty(phrase.end, u32::from(phrase.corrected) * 10))
                 .collect(),
             Node::Slot(slot) => {
-                let found = self.slot(&slot.kind, at);
-                found
-                    .iter()
-                    .map(|hit| Hit {
-                        end: hit.end,
-                        value: vec![(slot.name.as_str(), hit.value.clone())],
-                        cost: hit.cost,
-                    })
-                    .collect()
+                let mentions = self.mentions.of_kind(slot.kind, at);
+                let filled = |mention: &Mention| Hit {
+                    end: mention.span.end,
+                    value: vec![(slot.name, mention.value.clone())],
+                    cost: mention.cost,
+                };
+                mentions.iter().map(filled).collect()
             }
             Node::Opt(inner) => {
                 let mut found = self.node(inner, at).to_vec();
@@ -373,15 +383,6 @@ impl<'s, 'l> Matcher<'s, 'l> {
             Node::Alt(ways) => ways.iter().flat_map(|way| self.node(way, at).to_vec()).collect(),
             Node::Seq(parts) => self.sequence(parts, at),
         }
-    }
-
-    fn slot(&self, kind: &'l str, at: usize) -> Rc<Vec<Hit<Value>>> {
-        let known = self.slots.borrow().get(&(kind, at)).cloned();
-        known.unwrap_or_else(|| {
-            let found = Rc::new(self.sentence.slot(kind, at));
-            self.slots.borrow_mut().insert((kind, at), Rc::clone(&found));
-            found
-        })
     }
 
     fn sequence(&self, parts: &'l [Node], at: usize) -> Vec<Hit<Slots<'l>>> {
@@ -437,7 +438,7 @@ mod tests {
     fn best(text: &str) -> String {
         read(text, |sentence| {
             let readings = Matcher::new(sentence).readings();
-            readings.first().map_or_else(|| "none".to_owned(), |reading| reading.rule.op.clone())
+            readings.first().map_or_else(|| "none".to_owned(), |reading| reading.rule.op.to_owned())
         })
     }
 

@@ -1,15 +1,18 @@
 //! The embedded planner: no network, no model, deterministic. A sentence goes through stages, each a file and a type:
-//! tokens → phrases and noun phrases with their costs → readings of a clause → resolved steps. A rule reads a clause only
-//! when it accounts for every word; what is left over, contradicts or fits several things becomes a question.
+//! tokens (`token`) → mentions (`mention`: spans, alternatives, scores) → readings of the parts of a sentence (`cut`,
+//! `intent`) → resolved steps (`resolve`) → the plan (`clause`). A rule reads a part only when it accounts for every word; what is left over, contradicts or fits several things becomes a question.
 
 mod class;
 mod clause;
 mod comment;
+mod cut;
 mod explain;
 mod fit;
 mod guard;
 mod intent;
+mod keeping;
 mod lexicon;
+mod mention;
 mod naming;
 mod noun;
 mod pattern;
@@ -46,12 +49,12 @@ impl Planner for Grammar {
 
     fn plan_about(&self, text: &str, known: &Known, about: &[Target]) -> Proposal {
         let lexicon = Lexicon::get();
+        let vocabulary = Vocabulary::new(known);
         let mut tokens = token::tokens(text, lexicon);
         if text.len() > LONGEST || tokens.len() > MOST_TOKENS {
             return clarify("That is too long for one request. What is to be done first?", Vec::new());
         }
-        let vocabulary = Vocabulary::new(known);
-        vocabulary.correct(&mut tokens, lexicon);
+        vocabulary.prepare(&mut tokens, lexicon);
         let sentence = Sentence::new(tokens, lexicon, &vocabulary);
         if let Some(reason) = guard::refusal(&sentence) {
             return Proposal::Refuse { reason };
@@ -63,7 +66,7 @@ impl Planner for Grammar {
             }
             Err(Problem::Ask { question, candidates }) => clarify(&question, candidates),
             Err(Problem::Refuse(reason)) => Proposal::Refuse { reason },
-            Err(Problem::Unknown(text)) => Proposal::Refuse { reason: stranger(&text, known.inventory()) },
+            Err(Problem::Unknown(text)) => Proposal::Refuse { reason: stranger(&text, known) },
         }
     }
 }
@@ -72,8 +75,8 @@ fn clarify(question: &str, candidates: Vec<Target>) -> Proposal {
     Proposal::Clarify { question: question.to_owned(), candidates }
 }
 
-fn stranger(text: &str, inventory: &Inventory) -> String {
-    let closest = inventory.closest(text, 3);
+fn stranger(text: &str, known: &Known) -> String {
+    let closest = known.closest(text, 3);
     let hint = if closest.is_empty() { String::new() } else { format!("; closest: {}", closest.join(", ")) };
     format!("no guest or node is called {text}{hint}")
 }
@@ -124,7 +127,7 @@ mod testing {
     pub fn read<T>(text: &str, use_it: impl FnOnce(&Sentence<'_>) -> T) -> T {
         let vocabulary = Vocabulary::new(homelab());
         let mut tokens = token::tokens(text, Lexicon::get());
-        vocabulary.correct(&mut tokens, Lexicon::get());
+        vocabulary.prepare(&mut tokens, Lexicon::get());
         use_it(&Sentence::new(tokens, Lexicon::get(), &vocabulary))
     }
 }

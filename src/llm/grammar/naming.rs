@@ -4,7 +4,7 @@ use super::{
     noun::{Class, Determiner, Filter, Hit, Noun, Property},
     sentence::Sentence,
     token::Kind,
-    vocabulary::{Named, name_parts},
+    vocabulary::{Named, name_parts, name_words},
 };
 use crate::model::{Target, target::Vmid};
 
@@ -12,7 +12,7 @@ impl Sentence<'_> {
     /// The class noun at a token: its end, class, and whether it is in the plural.
     pub(super) fn class_noun(&self, at: usize) -> Vec<(usize, Class, bool)> {
         let phrases = self.phrases(at).iter().filter_map(|phrase| {
-            let class = match self.lexicon.classes.get(&phrase.concept)?.as_str() {
+            let class = match *self.lexicon.classes.get(&phrase.concept)? {
                 "ct" => Class::Ct,
                 "vm" => Class::Vm,
                 "guest" => Class::Guest,
@@ -132,7 +132,7 @@ impl Sentence<'_> {
         // `the load balancer lb-1`: the name itself says so too.
         for (end, words) in self.alike(at) {
             let says = |named: &Named| {
-                let parts = name_parts(self.name(*named));
+                let parts = name_words(self.name(*named));
                 words.iter().any(|word| parts.contains(word))
             };
             let names = self.names(end).into_iter().filter(|(.., named, cost)| *cost == 0 && named.iter().all(says));
@@ -269,7 +269,7 @@ impl Sentence<'_> {
     /// `restart nginx in prod`: an environment stands for what is in it.
     pub(super) fn environment(&self, at: usize, out: &mut Vec<Hit<Noun>>) {
         let Some(token) = self.token(at).filter(|token| token.kind == Kind::Word) else { return };
-        let known = self.lexicon.tags.iter().any(|group| group.contains(&token.lower));
+        let known = self.lexicon.tags.iter().any(|group| group.contains(&token.lower.as_str()));
         let tags = self.vocabulary.tags_for(&token.lower, self.lexicon);
         if known && !tags.is_empty() && at > 0 && self.is(at - 1, "in") {
             let noun = Noun::Class {

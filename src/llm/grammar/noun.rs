@@ -22,6 +22,18 @@ pub struct Expr {
     pub include: Vec<Noun>,
     /// What of it is not.
     pub exclude: Vec<Noun>,
+    /// Whether one or another of those taken was said to be meant: enough to look at all of them, not to change any.
+    pub either: bool,
+    /// The same once more in parentheses: `the web servers (web-1, web-2)`.
+    pub gloss: Vec<Noun>,
+}
+
+/// Noun phrases joined by commas, `and` and the like.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct List {
+    nouns: Vec<Noun>,
+    /// Whether one joint was an `or`.
+    either: bool,
 }
 
 /// One noun phrase.
@@ -148,12 +160,29 @@ impl Noun {
     }
 }
 
+impl Noun {
+    /// Asks for a property more.
+    pub(super) fn narrow(&mut self, filter: &Filter) {
+        match self {
+            Self::Vmid { filters, .. }
+            | Self::Named { filters, .. }
+            | Self::Partial { filters, .. }
+            | Self::Class { filters, .. } => {
+                filters.push(filter.clone());
+            }
+            Self::Pronoun | Self::Unknown { .. } => {}
+        }
+    }
+}
+
 impl Filter {
     pub(super) fn is(what: Property) -> Self {
         Self { what, not: false }
     }
 }
 
+/// From this cost on nothing is called by a word.
+const STRANGER: u32 = 80;
 const QUANTIFIERS: &[&str] = &["all", "every", "each", "both"];
 const ARTICLES: &[&str] = &["the", "a", "an", "my", "our", "your", "these", "those", "this", "that", "of", "us"];
 const COUNTS: &[&str] = &["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
@@ -174,14 +203,32 @@ impl Sentence<'_> {
         let lists = self.noun_list(at);
         let mut out = Vec::new();
         for list in lists {
-            let include = distributed(list.value);
-            for (end, exclude, cost) in self.exception(list.end) {
-                let expr = Expr { include: include.clone(), exclude };
-                out.push(Hit { end, value: expr, cost: list.cost + cost });
+            let List { nouns, either } = list.value;
+            let plain = Expr { include: distributed(nouns), either, ..Expr::default() };
+            let gloss = self.gloss(list.end);
+            let glossed =
+                gloss.map(|(end, gloss)| Hit { end, value: Expr { gloss, ..plain.clone() }, cost: list.cost });
+            for said in glossed.into_iter().chain([Hit { end: list.end, value: plain, cost: list.cost }]) {
+                for (end, exclude, cost) in self.exception(said.end) {
+                    out.push(Hit { end, value: Expr { exclude, ..said.value.clone() }, cost: said.cost + cost });
+                }
+                out.push(said);
             }
-            out.push(Hit { end: list.end, value: Expr { include, exclude: Vec::new() }, cost: list.cost });
         }
         out
+    }
+
+    /// `(web-1, web-2)` behind what they are: noun phrases that fill a pair of parentheses.
+    fn gloss(&self, at: usize) -> Option<(usize, Vec<Noun>)> {
+        let mark =
+            |at: usize, mark: &str| self.token(at).is_some_and(|token| token.kind == Kind::Comma && token.text == mark);
+        if !mark(at, "(") {
+            return None;
+        }
+        let lists = self.noun_list(at + 1).into_iter().filter(|list| mark(list.end, ")") && list.cost < STRANGER);
+        let named = |noun: &Noun| matches!(noun, Noun::Named { .. } | Noun::Vmid { .. });
+        let list = lists.filter(|list| list.value.nouns.iter().all(named)).min_by_key(|list| list.cost)?;
+        Some((list.end + 1, list.value.nouns))
     }
 
     fn exception(&self, at: usize) -> Vec<(usize, Vec<Noun>, u32)> {
@@ -193,6 +240,12 @@ impl Sentence<'_> {
             starts.push((at + 1, false));
         }
         let mut out = Vec::new();
+        if comma {
+            // `every VM on pve2, web-1 and web-2 excepted`
+            let behind = |list: &Hit<List>| self.is_any(list.end, &["excepted", "excluded", "aside", "exempt"]);
+            let lists = self.noun_list(at).into_iter().filter(behind);
+            out.extend(lists.min_by_key(|list| list.cost).map(|list| (list.end + 1, list.value.nouns, list.cost)));
+        }
         for (start, corrected) in starts {
             let start = start + usize::from(self.is_any(start, &["on", "in", "for", "from"]));
             // The longest list that can be excepted; a shorter one would leave a name out of the exception.
@@ -201,33 +254,36 @@ impl Sentence<'_> {
             let best = lists.into_iter().filter(|list| Some(list.end) == longest).min_by_key(|list| list.cost);
             // `but leave wiki alone`
             let past = |end: usize| end + usize::from(self.is_any(end, &["alone", "untouched", "be", "out", "aside"]));
-            out.extend(best.map(|list| (past(list.end), list.value, list.cost + u32::from(corrected) * 10)));
+            out.extend(best.map(|list| (past(list.end), list.value.nouns, list.cost + u32::from(corrected) * 10)));
         }
         out
     }
 
     /// Noun phrases joined by commas and `and`; every beginning of the list is a reading too.
-    fn noun_list(&self, at: usize) -> Vec<Hit<Vec<Noun>>> {
-        let mut out: Vec<Hit<Vec<Noun>>> = Vec::new();
-        let first =
-            self.noun(at, None).into_iter().map(|hit| Hit { end: hit.end, value: vec![hit.value], cost: hit.cost });
-        let mut open: Vec<Hit<Vec<Noun>>> = first.collect();
+    fn noun_list(&self, at: usize) -> Vec<Hit<List>> {
+        let mut out: Vec<Hit<List>> = Vec::new();
+        let of_one = |hit: Hit<Noun>| {
+            let value = List { nouns: vec![hit.value], either: false };
+            Hit { end: hit.end, value, cost: hit.cost }
+        };
+        let mut open: Vec<Hit<List>> = self.noun(at, None).into_iter().map(of_one).collect();
         for _ in 0..40 {
             let mut next = Vec::new();
             for list in &open {
                 if let Some(hit) = self.names_up_to(list) {
                     next.push(hit);
                 }
-                let Some(after) = self.joint(list.end) else { continue };
-                let class = match list.value.last() {
+                let Some((after, or)) = self.joint(list.end) else { continue };
+                let class = match list.value.nouns.last() {
                     Some(Noun::Vmid { class, .. }) => *class,
                     _ => None,
                 };
-                let shared = list.value.last().and_then(|noun| self.same_name(after, noun));
+                let shared = list.value.nouns.last().and_then(|noun| self.same_name(after, noun));
                 for hit in shared.into_iter().chain(self.noun(after, class)) {
                     // A stranger after a joint is more likely a new clause than a target.
                     let mut value = list.value.clone();
-                    value.push(hit.value);
+                    value.nouns.push(hit.value);
+                    value.either |= or;
                     next.push(Hit { end: hit.end, value, cost: list.cost + hit.cost });
                 }
             }
@@ -264,8 +320,8 @@ impl Sentence<'_> {
     }
 
     /// `web-1 to 3`, `web-1 through web-3`: every guest of that name from one number to the other.
-    fn names_up_to(&self, list: &Hit<Vec<Noun>>) -> Option<Hit<Vec<Noun>>> {
-        let Some(Noun::Named { named, class, .. }) = list.value.last() else { return None };
+    fn names_up_to(&self, list: &Hit<List>) -> Option<Hit<List>> {
+        let Some(Noun::Named { named, class, .. }) = list.value.nouns.last() else { return None };
         let Named::Guest(first) = *named.first()? else { return None };
         let dash = self.token(list.end).is_some_and(|token| matches!(token.text.as_str(), "-" | "–"));
         let joined = dash || self.is_any(list.end, &["to", "through", "thru", "till", "bis"]);
@@ -278,19 +334,22 @@ impl Sentence<'_> {
             let text = format!("{stem}{number:0width$}", width = from.0);
             let named = self.vocabulary.named(&text).to_vec();
             if !named.is_empty() {
-                value.push(Noun::Named { text, named, class: *class, filters: Vec::new() });
+                value.nouns.push(Noun::Named { text, named, class: *class, filters: Vec::new() });
             } else if number == to.1 {
                 return None;
             }
         }
-        (value.len() > list.value.len()).then_some(Hit { end: list.end + 2, value, cost: list.cost })
+        (value.nouns.len() > list.value.nouns.len()).then_some(Hit { end: list.end + 2, value, cost: list.cost })
     }
 
-    /// Where the next noun phrase of a list begins.
-    fn joint(&self, at: usize) -> Option<usize> {
-        let comma = self.token(at).is_some_and(|token| token.kind == Kind::Comma && token.text != ":");
+    /// Where the next noun phrase of a list begins, and whether an `or` leads to it.
+    fn joint(&self, at: usize) -> Option<(usize, bool)> {
+        let comma = self
+            .token(at)
+            .is_some_and(|token| token.kind == Kind::Comma && !matches!(token.text.as_str(), ":" | "(" | ")"));
         let mut next = at + usize::from(comma);
-        let joined = self.is_any(next, &["and", "plus"]);
+        let or = self.is(next, "or");
+        let joined = or || self.is_any(next, &["and", "plus"]);
         next += usize::from(joined);
         if self.is(next, "as") && self.is(next + 1, "well") && self.is(next + 2, "as") {
             next += 3;
@@ -307,7 +366,7 @@ impl Sentence<'_> {
         if self.is_any(next, &["on", "in", "of", "from", "for", "inside", "to", "onto", "into", "at"]) {
             next += 1;
         }
-        Some(next)
+        Some((next, or))
     }
 
     /// Readings of one noun phrase. `class` is what a list of numbers began with.

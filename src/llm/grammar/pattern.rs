@@ -1,6 +1,6 @@
 //! Phrasings as data: the small language in which the lexicon writes what people say, compiled once.
 
-use std::collections::HashMap;
+use super::lexicon::Text;
 
 /// One piece of a phrasing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,9 +23,9 @@ pub enum Node {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
     /// The argument that it fills; `targets` for what to act on.
-    pub name: String,
+    pub name: Text,
     /// How its words are read.
-    pub kind: String,
+    pub kind: Text,
 }
 
 /// A phrasing that does not compile.
@@ -36,12 +36,20 @@ pub struct PatternError {
     why: String,
 }
 
-/// Compiles one phrasing. `concepts` are the lexicon's lines of words by name.
-pub fn compile(phrasing: &str, concepts: &HashMap<String, usize>) -> Result<Node, PatternError> {
+/// Where the numbers of words come from.
+pub trait Words {
+    /// The number of a line of words.
+    fn line_of(&self, name: &str) -> Option<usize>;
+
+    /// The number of a literal word, which is taken in where it is new.
+    fn literal(&mut self, word: Text) -> usize;
+}
+
+/// Compiles one phrasing.
+pub fn compile(phrasing: Text, words: &mut impl Words) -> Result<Node, PatternError> {
     let pieces = pieces(phrasing);
-    let mut reader = Reader { pieces: &pieces, at: 0, concepts };
-    let node = reader.sequence(None).map_err(|why| PatternError { phrasing: phrasing.to_owned(), why })?;
-    Ok(node)
+    let mut reader = Reader { pieces: &pieces, at: 0, words };
+    reader.sequence(None).map_err(|why| PatternError { phrasing: phrasing.to_owned(), why })
 }
 
 impl Node {
@@ -74,19 +82,8 @@ impl Node {
     }
 }
 
-/// The literal words of a phrasing, which the lexicon takes in as concepts of their own.
-pub fn literals(phrasing: &str) -> impl Iterator<Item = &str> {
-    let word = |piece: &&str| !piece.starts_with(['<', '{', '[', ']', '(', ')', '|', '&']) && *piece != "'s";
-    pieces(phrasing).into_iter().filter(word)
-}
-
-/// What a literal word's concept is called.
-pub fn literal(word: &str) -> String {
-    format!("word:{word}")
-}
-
 /// Splits at spaces and around the brackets.
-fn pieces(phrasing: &str) -> Vec<&str> {
+fn pieces(phrasing: Text) -> Vec<Text> {
     let mut out = Vec::new();
     let mut start = 0;
     let mut inside = false;
@@ -110,13 +107,13 @@ fn pieces(phrasing: &str) -> Vec<&str> {
     out
 }
 
-struct Reader<'a> {
-    pieces: &'a [&'a str],
+struct Reader<'a, W> {
+    pieces: &'a [Text],
     at: usize,
-    concepts: &'a HashMap<String, usize>,
+    words: &'a mut W,
 }
 
-impl Reader<'_> {
+impl<W: Words> Reader<'_, W> {
     /// Reads to the closing bracket, or to the end where there is none to come.
     fn sequence(&mut self, close: Option<&str>) -> Result<Node, String> {
         let mut ways = Vec::new();
@@ -145,23 +142,17 @@ impl Reader<'_> {
         Ok(Node::Alt(ways))
     }
 
-    fn leaf(&self, piece: &str) -> Result<Node, String> {
-        if let Some(name) = piece.strip_prefix('<').and_then(|piece| piece.strip_suffix('>')) {
-            return self
-                .concepts
-                .get(name)
-                .map(|id| Node::Concept(*id))
-                .ok_or_else(|| format!("there are no words <{name}>"));
+    fn leaf(&mut self, piece: Text) -> Result<Node, String> {
+        let inside = |open: char, close: char| piece.strip_prefix(open).and_then(|piece| piece.strip_suffix(close));
+        if let Some(name) = inside('<', '>') {
+            let line = self.words.line_of(name).ok_or_else(|| format!("there are no words <{name}>"))?;
+            return Ok(Node::Concept(line));
         }
-        let Some(slot) = piece.strip_prefix('{').and_then(|piece| piece.strip_suffix('}')) else {
-            if piece == "'s" {
-                return Ok(Node::Possessive);
-            }
-            let known = self.concepts.get(&literal(piece));
-            return known.map(|id| Node::Concept(*id)).ok_or_else(|| format!("`{piece}` is no word that was taken in"));
-        };
-        let (name, kind) = slot.split_once(':').unwrap_or((slot, slot));
-        Ok(Node::Slot(Slot { name: name.to_owned(), kind: kind.to_owned() }))
+        if let Some(slot) = inside('{', '}') {
+            let (name, kind) = slot.split_once(':').unwrap_or((slot, slot));
+            return Ok(Node::Slot(Slot { name, kind }));
+        }
+        Ok(if piece == "'s" { Node::Possessive } else { Node::Concept(self.words.literal(piece)) })
     }
 }
 
@@ -173,21 +164,33 @@ fn one(mut parts: Vec<Node>) -> Node {
 mod tests {
     use super::*;
 
-    fn concepts() -> HashMap<String, usize> {
-        let words = ["the", "a", "b", "c", "x"].iter().enumerate().map(|(id, word)| (literal(word), id + 1));
-        words.chain([("restart".to_owned(), 0)]).collect()
+    /// Words by their place in a list, the line `restart` before them.
+    #[derive(Default)]
+    struct List(Vec<Text>);
+
+    impl Words for List {
+        fn line_of(&self, name: &str) -> Option<usize> {
+            (name == "restart").then_some(0)
+        }
+
+        fn literal(&mut self, word: Text) -> usize {
+            let known = self.0.iter().position(|known| *known == word);
+            1 + known.unwrap_or_else(|| {
+                self.0.push(word);
+                self.0.len() - 1
+            })
+        }
     }
 
     #[test]
     fn phrasings_become_trees() {
-        let word = |word: &str| Node::Concept(concepts()[&literal(word)]);
         assert_eq!(
-            compile("<restart> [the] (a|b c) {x:number}", &concepts()).unwrap(),
+            compile("<restart> [the] (a|b the) {x:number}", &mut List::default()).unwrap(),
             Node::Seq(vec![
                 Node::Concept(0),
-                Node::Opt(Box::new(word("the"))),
-                Node::Alt(vec![word("a"), Node::Seq(vec![word("b"), word("c")])]),
-                Node::Slot(Slot { name: "x".into(), kind: "number".into() }),
+                Node::Opt(Box::new(Node::Concept(1))),
+                Node::Alt(vec![Node::Concept(2), Node::Seq(vec![Node::Concept(3), Node::Concept(1)])]),
+                Node::Slot(Slot { name: "x", kind: "number" }),
             ])
         );
     }
@@ -197,7 +200,7 @@ mod tests {
         for (phrasing, why) in
             [("<frob> x", "no words <frob>"), ("[a", "`]` is missing"), ("a ) b", "`)` stands alone")]
         {
-            assert!(compile(phrasing, &concepts()).unwrap_err().to_string().contains(why), "{phrasing}");
+            assert!(compile(phrasing, &mut List::default()).unwrap_err().to_string().contains(why), "{phrasing}");
         }
     }
 }

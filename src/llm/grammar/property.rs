@@ -56,6 +56,9 @@ impl Sentence<'_> {
 
     /// What a word can ask of a member of a class, the likeliest meaning first; at most one meaning for each end.
     pub(super) fn property(&self, at: usize) -> Vec<(usize, Property, u32)> {
+        if let Some(version) = self.version(at) {
+            return vec![(at + 1, Property::SystemVersion(version), 0)];
+        }
         let Some(token) = self.token(at).filter(|token| matches!(token.kind, Kind::Word | Kind::Quoted)) else {
             return Vec::new();
         };
@@ -63,18 +66,15 @@ impl Sentence<'_> {
         for phrase in self.phrases(at) {
             let cost = u32::from(phrase.corrected) * 10;
             if let Some(state) = self.lexicon.states.get(&phrase.concept) {
-                out.push((phrase.end, Property::State(state.clone()), cost));
+                out.push((phrase.end, Property::State((*state).to_owned()), cost));
             } else if let Some(system) = self.lexicon.systems.get(&phrase.concept) {
-                out.push((phrase.end, Property::System(system.clone()), cost));
+                out.push((phrase.end, Property::System((*system).to_owned()), cost));
             } else if let Some(tag) = self.lexicon.roles.get(&phrase.concept) {
                 let tags = self.vocabulary.tags_for(tag, self.lexicon);
                 if !tags.is_empty() {
                     out.push((phrase.end, Property::Tag(tags), cost));
                 }
             }
-        }
-        if let Some(version) = self.version(at) {
-            out.push((at + 1, Property::SystemVersion(version), 0));
         }
         if let Some(rest) = token.lower.strip_prefix("non-") {
             let tags = self.vocabulary.tags_for(rest, self.lexicon);
@@ -258,13 +258,15 @@ impl Sentence<'_> {
             let (end, filters) = self.tag_list(self.tag_word(at + 1).unwrap_or(at + 1))?;
             return Some((end, vec![negation(filters)]));
         }
-        if self.is_any(at, &["in", "of", "from"]) {
+        let belongs = self.is_any(at, &["belong", "belongs", "belonging"]) && self.is(at + 1, "to");
+        let at = at + usize::from(belongs);
+        if belongs || self.is_any(at, &["in", "of", "from"]) {
             if let Some((end, pool)) = self.pool(at + 1) {
                 return Some((end, vec![Filter::is(Property::Pool(pool))]));
             }
             let token = self.token(at + 1)?;
             let tags = self.vocabulary.tags_for(&token.lower, self.lexicon);
-            let environment = self.lexicon.tags.iter().any(|group| group.contains(&token.lower));
+            let environment = self.lexicon.tags.iter().any(|group| group.contains(&token.lower.as_str()));
             return (self.is(at, "in") && environment && !tags.is_empty())
                 .then(|| (at + 2, vec![Filter::is(Property::Tag(tags))]));
         }
@@ -354,7 +356,7 @@ impl Sentence<'_> {
         let end = |end: usize| if self.is_any(end, &["installed", "running"]) { end + 1 } else { end };
         for phrase in self.phrases(at + 1) {
             if let Some(system) = self.lexicon.systems.get(&phrase.concept) {
-                return Some((phrase.end, vec![Filter::is(Property::System(system.clone()))]));
+                return Some((phrase.end, vec![Filter::is(Property::System((*system).to_owned()))]));
             }
         }
         if let Some(service) = self.vocabulary.service(&token.lower) {
@@ -375,7 +377,7 @@ impl Sentence<'_> {
             .iter()
             .find(|phrase| self.lexicon.states.contains_key(&phrase.concept))
             .filter(|_| relative)?;
-        Some((phrase.end, vec![Filter::is(Property::State(self.lexicon.states[&phrase.concept].clone()))]))
+        Some((phrase.end, vec![Filter::is(Property::State(self.lexicon.states[&phrase.concept].to_owned()))]))
     }
 }
 

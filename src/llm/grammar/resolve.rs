@@ -4,14 +4,14 @@
 use super::{
     class::{Problem, Scope, Taken, ask},
     intent::Reading,
-    noun::{Expr, Noun},
+    noun::{Expr, Filter, Noun, Property},
     service::ServiceWord,
     values::Value,
     vocabulary::name_parts,
 };
 use crate::model::{Op, Target, catalogue, inventory::Guest, plan::Proposed};
+use rustc_hash::FxHashSet;
 use serde_json::{Map, Value as Json};
-use std::collections::HashSet;
 
 /// What a reading comes to.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,12 +32,14 @@ pub(super) struct Parts<'r> {
     pub(super) services: &'r [ServiceWord],
     pub(super) from: Option<String>,
     pub(super) everywhere: bool,
+    /// Whether a service can't be meant.
+    machine: bool,
 }
 
 /// Resolves one reading.
 pub fn resolve(reading: &Reading<'_>, scope: &Scope<'_>) -> Result<Resolved, Problem> {
     if let Some(why) = &reading.rule.refuse {
-        return Err(Problem::Refuse(why.clone()));
+        return Err(Problem::Refuse((*why).to_owned()));
     }
     let mut parts = Parts::of(reading, scope)?;
     let spoken;
@@ -71,6 +73,9 @@ pub fn resolve(reading: &Reading<'_>, scope: &Scope<'_>) -> Result<Resolved, Pro
         }
     }
     let mut taken = scope.resolve(&expr)?;
+    if expr.either && !parts.only_reads() && taken.targets.len() > 1 {
+        return Err(ask("Which of them?", taken.targets));
+    }
     parts.suit(&mut taken, scope)?;
     if !parts.services.is_empty() {
         return parts.services_on(&taken, scope);
@@ -82,22 +87,36 @@ pub fn resolve(reading: &Reading<'_>, scope: &Scope<'_>) -> Result<Resolved, Pro
 impl<'r> Parts<'r> {
     fn of(reading: &'r Reading<'_>, scope: &Scope<'_>) -> Result<Self, Problem> {
         let mut parts = Self {
-            op: reading.rule.op.clone(),
+            op: reading.rule.op.to_owned(),
             args: reading.rule.args.clone(),
             targets: None,
             services: &[],
             from: None,
             everywhere: false,
+            machine: reading.rule.machine,
         };
         let mut except: Option<&Expr> = None;
+        let mut place: Option<&Expr> = None;
         for (name, value) in &reading.slots {
             match (*name, value) {
                 ("except", Value::Targets(expr)) => except = Some(expr),
+                ("place", Value::Targets(expr)) => place = Some(expr),
+                // `web-1 needs the agent, deploy it`
+                ("that", Value::Targets(expr)) => {
+                    let agent = scope.spoken.is_some_and(|spoken| spoken.agent)
+                        || scope.step.is_some_and(|step| step.op.name() == "agent.deploy");
+                    if !agent {
+                        return Err(ask("What is to be deployed, and where?", scope.before.to_vec()));
+                    }
+                    parts.targets = Some(expr.clone());
+                }
                 ("all", _) => parts.everywhere = true,
                 (_, Value::Targets(expr)) => parts.targets = Some(expr.clone()),
                 (_, Value::Services(services)) => parts.services = services,
                 ("old", Value::Arg(Json::String(text))) => parts.from = Some(text.clone()),
                 ("old", _) => {}
+                // The list tells when each was made.
+                ("since", _) if parts.op == "guest.backups" => {}
                 ("storage", Value::Arg(_)) if parts.op == "storage.list" => {}
                 ("packages", Value::Arg(Json::Null)) => parts.those_packages(scope)?,
                 (_, Value::Arg(json)) => {
@@ -120,6 +139,13 @@ impl<'r> Parts<'r> {
             .filter(|_| parts.op.starts_with("config.") && parts.op != "config.backups")
         {
             parts.args.entry("path").or_insert_with(|| Json::from(path));
+        }
+        if let Some(place) = place {
+            let nodes = place.include.iter().filter_map(|noun| scope.node_named(noun));
+            let there = Filter::is(Property::AnyOf(nodes.map(|node| Filter::is(Property::Node(node))).collect()));
+            for noun in parts.targets.iter_mut().flat_map(|targets| &mut targets.include) {
+                noun.narrow(&there);
+            }
         }
         if let Some(except) = except {
             let Some(targets) = &mut parts.targets else {
@@ -183,9 +209,17 @@ impl<'r> Parts<'r> {
     /// `stop nginx and start it again`: what can be said of a guest and of a service alike is said of what was last
     /// spoken of.
     fn pronoun(&mut self, scope: &Scope<'_>) -> Result<(), Problem> {
-        let Some(of_service) = self.of_service() else { return Ok(()) };
         let Some(step) = scope.step else { return Ok(()) };
         let group = step.op.name().split('.').next().unwrap_or_default();
+        // `restart cups and show its log`
+        if let Some(service) = step.op.service().filter(|_| self.op.starts_with("logs.")) {
+            self.args.entry("service").or_insert_with(|| Json::from(service));
+        }
+        // `update the agent and check whether it answers`
+        if group == "agent" && self.op == "guest.status" {
+            "agent.check".clone_into(&mut self.op);
+        }
+        let Some(of_service) = self.of_service() else { return Ok(()) };
         match (step.op.service(), group) {
             (Some(service), _) => {
                 of_service.clone_into(&mut self.op);
@@ -193,6 +227,7 @@ impl<'r> Parts<'r> {
                 Ok(())
             }
             (None, "package") if step.op.args().is_empty() => Ok(()),
+            (None, _) if self.machine => Ok(()),
             (None, "package" | "config" | "exec" | "logs") => {
                 Err(ask("What does \"it\" stand for, the guest or a service in it? Name it.", scope.before.to_vec()))
             }
@@ -279,7 +314,7 @@ impl<'r> Parts<'r> {
     /// One step for each service and each name that it has, in the order of the text.
     fn services_on(&self, taken: &Taken, scope: &Scope<'_>) -> Result<Resolved, Problem> {
         let mut steps = Vec::new();
-        let left: HashSet<&Target> = taken.targets.iter().collect();
+        let left: FxHashSet<&Target> = taken.targets.iter().collect();
         let ordered: Vec<Target> =
             taken.groups.iter().flatten().filter(|target| left.contains(target)).cloned().collect();
         for word in self.services {
@@ -342,7 +377,7 @@ fn adopt_template(parts: &mut Parts<'_>, scope: &Scope<'_>) -> Result<(), Proble
     }
     let vmid = target.vmid().unwrap_or_default();
     let noun = Noun::Vmid { vmid, class: None, filters: Vec::new() };
-    parts.targets = Some(Expr { include: vec![noun], exclude: Vec::new() });
+    parts.targets = Some(Expr { include: vec![noun], ..Expr::default() });
     "guest.clone".clone_into(&mut parts.op);
     parts.args.remove("template");
     parts.args.remove("kind");

@@ -1,7 +1,7 @@
 //! Tokens with every phrase of the lexicon that begins at each: what the later stages read.
 
 use super::{
-    lexicon::{Concepts, FILLER, Lexicon},
+    lexicon::{Concepts, FILLER, Lexicon, Text},
     token::{Kind, Token},
     vocabulary::Vocabulary,
 };
@@ -62,6 +62,9 @@ impl<'a> Sentence<'a> {
     /// Where the longest filler that begins at a token ends.
     pub fn filler(&self, at: usize) -> Option<usize> {
         let words = self.concept(at, FILLER).filter(|phrase| !phrase.corrected).map(|phrase| phrase.end).max();
+        // `the last like 20 lines`
+        let like = self.is(at, "like") && self.token(at + 1).is_some_and(|token| token.kind == Kind::Number);
+        let words = words.or(like.then_some(at + 1));
         let passes =
             |token: &&Token| matches!(token.kind, Kind::Comma | Kind::Stop | Kind::Question) || self.is_adverb(token);
         words.or_else(|| self.tokens.get(at).filter(passes).map(|_| at + 1))
@@ -81,7 +84,7 @@ impl<'a> Sentence<'a> {
     pub fn is_elsewhere(&self) -> bool {
         let elsewhere = &self.lexicon.elsewhere;
         let first = self.tokens.iter().find(|token| self.filler_word(token).is_none());
-        let of = |token: &Token, list: &[String]| list.iter().any(|word| token.is(word));
+        let of = |token: &Token, list: &[&str]| list.iter().any(|word| token.is(word));
         let named = |token: &Token| self.vocabulary.knows(&token.lower);
         first.is_some_and(|token| of(token, &elsewhere.verbs) && !named(token))
             || self.tokens.iter().any(|token| of(token, &elsewhere.words) && !named(token))
@@ -96,6 +99,29 @@ impl<'a> Sentence<'a> {
                 && !self.lexicon.knows(&token.lower)
                 && !self.vocabulary.knows(&token.lower)
         })
+    }
+
+    /// Whether a word of the language names nothing, forbids, limits and orders nothing: a question may do without it.
+    pub fn is_idle(&self, at: usize) -> bool {
+        let plain = |token: &&Token| {
+            token.kind == Kind::Word
+                && token.lower.len() > 2
+                && token.lower.bytes().all(|byte| byte.is_ascii_lowercase())
+                && self.lexicon.knows(&token.lower)
+                && !self.lexicon.binds(&token.lower)
+                && !self.vocabulary.knows(&token.lower)
+        };
+        let names = |concept: usize| {
+            let lexicon = self.lexicon;
+            lexicon.actions.contains(&concept)
+                || lexicon.classes.contains_key(&concept)
+                || lexicon.states.contains_key(&concept)
+                || lexicon.systems.contains_key(&concept)
+                || lexicon.services.contains_key(&concept)
+                || lexicon.parts.contains_key(&concept)
+                || lexicon.roles.contains_key(&concept)
+        };
+        self.token(at).as_ref().is_some_and(plain) && !self.phrases(at).iter().any(|phrase| names(phrase.concept))
     }
 
     /// Whether a token by itself is a filler or punctuation.
@@ -147,14 +173,28 @@ impl<'a> Sentence<'a> {
 }
 
 fn phrases_at(tokens: &[Token], at: usize, lexicon: &Lexicon) -> Vec<Phrase> {
-    let token = &tokens[at];
-    if !matches!(token.kind, Kind::Word | Kind::Number) {
-        return Vec::new();
+    let mut out = Vec::new();
+    found(tokens, at, false, |word| lexicon.beginning(word), &mut out);
+    // `has to be restarted` asks for what `restart` does.
+    let requests: Vec<Phrase> = out.iter().filter(|phrase| lexicon.makes_requests(phrase.concept)).copied().collect();
+    for phrase in requests {
+        found(tokens, phrase.end, phrase.corrected, |word| lexicon.participles(word), &mut out);
     }
-    let readings = std::iter::once((&token.lower, false)).chain(token.meant.iter().map(|meant| (meant, true)));
-    let mut out: Vec<Phrase> = Vec::new();
+    out
+}
+
+/// Adds the phrases that begin at a token; `corrected` tells whether what stands before it is misspelt.
+fn found<'l>(
+    tokens: &[Token],
+    at: usize,
+    corrected: bool,
+    beginning: impl Fn(&str) -> &'l [(usize, Vec<Text>)],
+    out: &mut Vec<Phrase>,
+) {
+    let Some(token) = tokens.get(at).filter(|token| matches!(token.kind, Kind::Word | Kind::Number)) else { return };
+    let readings = std::iter::once((&token.lower, corrected)).chain(token.meant.iter().map(|meant| (meant, true)));
     for (word, corrected) in readings {
-        for (concept, rest) in lexicon.beginning(word) {
+        for (concept, rest) in beginning(word) {
             let mut corrected = corrected;
             let all = rest.iter().enumerate().all(|(index, word)| {
                 let read = tokens.get(at + 1 + index).and_then(|token| token.reads(word));
@@ -167,7 +207,6 @@ fn phrases_at(tokens: &[Token], at: usize, lexicon: &Lexicon) -> Vec<Phrase> {
             }
         }
     }
-    out
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::{
     vocabulary::name_parts,
 };
 use crate::model::{Target, inventory::Guest};
-use std::collections::HashSet;
+use rustc_hash::FxHashSet;
 
 /// A service as it was spoken of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,7 +188,7 @@ impl ServiceWord {
     }
 
     /// Whether a service's name is one that it goes by.
-    fn may_be(&self, service: &str) -> bool {
+    pub fn may_be(&self, service: &str) -> bool {
         service.eq_ignore_ascii_case(self.plain()) || self.units.iter().any(|unit| unit_matches(unit, service))
     }
 
@@ -230,7 +230,7 @@ impl Scope<'_> {
             self.vocabulary.inventory.guest_of(target).is_some_and(|guest| !guest.services.is_empty())
         };
         let some_told = targets.iter().any(told);
-        let by_class: HashSet<&Target> = by_class.iter().collect();
+        let by_class: FxHashSet<&Target> = by_class.iter().collect();
         for target in targets {
             let Some(guest) = self.vocabulary.inventory.guest_of(target) else {
                 self.rather_inside(word, target)?;

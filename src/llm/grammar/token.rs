@@ -27,6 +27,9 @@ pub enum Kind {
     Possessive,
 }
 
+/// The text of a token that is an arrow; its word is `to`.
+pub const ARROW: &str = "->";
+
 /// One token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
@@ -186,11 +189,28 @@ fn push_word(word: &str, at: usize, lexicon: &Lexicon, out: &mut Vec<Token>) {
         push(out, Kind::Possessive, "'s", span);
     } else if plain == "&" || plain == "+" {
         push(out, Kind::Word, "and", span);
-    } else if matches!(plain.as_str(), "-" | "--" | "->" | "=>" | "→") {
+    } else if matches!(plain.as_str(), "->" | "=>" | "→" | "-->") {
+        // It says so in its text, since before a verb it is none: `nginx hangs -> restart it`.
+        out.push(Token { kind: Kind::Word, text: ARROW.to_owned(), lower: "to".to_owned(), meant: Vec::new(), span });
+    } else if matches!(plain.as_str(), "-" | "--") {
         push(out, Kind::Comma, "-", span);
+    } else if let Some((one, other)) = plain.split_once('/').filter(|pair| both_known(*pair, lexicon)) {
+        push(out, Kind::Word, one, span.clone());
+        push(out, Kind::Word, "and", span.clone());
+        push(out, Kind::Word, other, span);
     } else {
         push(out, number_or_word(&plain), &plain, span);
     }
+}
+
+/// `cpu/ram`: two words of the language, neither of which asks for something to be done.
+fn both_known((one, other): (&str, &str), lexicon: &Lexicon) -> bool {
+    let known = |word: &str| {
+        let word = word.to_lowercase();
+        let mut meanings = lexicon.beginning(&word).iter();
+        lexicon.knows(&word) && !meanings.any(|(concept, _)| lexicon.actions.contains(concept))
+    };
+    known(one) && known(other)
 }
 
 fn number_or_word(word: &str) -> Kind {
@@ -226,6 +246,12 @@ mod tests {
     fn contractions_and_possessives_come_apart() {
         assert_eq!(words("what's up? it isn't web-1's turn"), "what|is|up|?|it|is|not|web-1|'s|turn");
         assert_eq!(words("don’t"), "do|not");
+    }
+
+    #[test]
+    fn arrows_and_slashes_are_read_as_what_they_stand_for() {
+        assert_eq!(words("blog -> pve2"), "blog|->|pve2");
+        assert_eq!(words("cpu/ram of ct/118"), "cpu|and|ram|of|ct/118");
     }
 
     #[test]

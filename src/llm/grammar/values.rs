@@ -59,6 +59,11 @@ const NUMBERS: &[(&str, u64)] = &[
     ("thousand", 1000),
 ];
 
+/// What a word costs that is rather a misspelt one of the language than the name of something new.
+const MISSPELT: u32 = 14;
+/// What it costs to look for a word that is there to ask for something.
+const GRAMMATICAL: u32 = 30;
+
 /// Lengths of time that are said without a number, the longer phrase first.
 const SPANS: &[(&[&str], &str)] = &[
     (&["three", "quarters", "of", "an", "hour"], "45m"),
@@ -92,7 +97,7 @@ impl Sentence<'_> {
         }
         match kind {
             "targets" | "owner" | "its" | "bare" | "single" | "unplaced" | "nodes" | "thatnode" | "class"
-            | "anyclass" | "nodeclass" | "allnodes" | "where" | "agentclass" => self.target_slot(kind, at),
+            | "anyclass" | "nodeclass" | "allnodes" | "where" | "agentclass" | "it" => self.target_slot(kind, at),
             "service" => self.services(at, false),
             "sureservice" => self.services(at, true),
             "number" => one(self.number(at).map(|(end, number)| (end, Json::from(number), 0))),
@@ -128,9 +133,10 @@ impl Sentence<'_> {
                 .token(at)
                 .filter(|token| token.is_wordlike() && token.lower.rsplit('.').next() == Some("iso"))
                 .map(|token| (at + 1, Json::from(token.text.clone()), 0))),
+            "bootword" => one(self.boot_word(at)),
             "quotedpattern" => self.of_kind(at, Kind::Quoted, |_| 0),
             "packages" | "surepackages" | "knownpackages" | "tags" => self.list_slot(kind, at),
-            "pattern" => self.free(at, 3, 15, 10),
+            "pattern" => self.pattern(at),
             "rule" => self.rule_slot(at),
             "key" => self.free(at, 2, 10, 15),
             "value" => self.value_slot(at),
@@ -152,8 +158,13 @@ impl Sentence<'_> {
         } else {
             at
         };
+        if kind == "it" {
+            let expr = Expr { include: vec![Noun::Pronoun], ..Expr::default() };
+            let it = self.is_any(at, &["it", "them", "that"]);
+            return it.then(|| Hit { end: at + 1, value: Value::Targets(expr), cost: 0 }).into_iter().collect();
+        }
         if kind == "its" {
-            let expr = Expr { include: vec![Noun::Pronoun], exclude: Vec::new() };
+            let expr = Expr { include: vec![Noun::Pronoun], ..Expr::default() };
             let its = self.is_any(at, &["its", "their"]);
             return its.then(|| Hit { end: at + 1, value: Value::Targets(expr), cost: 0 }).into_iter().collect();
         }
@@ -215,7 +226,7 @@ impl Sentence<'_> {
             all: true,
             count: None,
         };
-        Value::Targets(Expr { include: vec![noun], exclude: expr.exclude })
+        Value::Targets(Expr { include: vec![noun], ..expr })
     }
 
     /// `that is still on 0.9.4` after "agents": whoever has one of that version.
@@ -231,7 +242,7 @@ impl Sentence<'_> {
                 all: true,
                 count: None,
             };
-            Hit { end, value: Value::Targets(Expr { include: vec![noun], exclude: Vec::new() }), cost: 0 }
+            Hit { end, value: Value::Targets(Expr { include: vec![noun], ..Expr::default() }), cost: 0 }
         });
         found.into_iter().collect()
     }
@@ -414,6 +425,17 @@ impl Sentence<'_> {
         if known { one(Some((at + 1, Json::from(token.text.clone()), 1))) } else { self.free(at, 1, FAR, 5) }
     }
 
+    /// `no autostart`, `onboot on`: whether a guest is to start with its node.
+    fn boot_word(&self, at: usize) -> Option<(usize, Json, u32)> {
+        let no = self.is_any(at, &["no", "without"]);
+        let word = at + usize::from(no);
+        let known = self.is_any(word, &["autostart", "auto-start", "onboot", "autoboot"]);
+        let off = self.is_any(word + 1, &["off", "disabled", "no", "false"]);
+        let on = self.is_any(word + 1, &["on", "enabled", "yes", "true"]);
+        let end = word + 1 + usize::from(off || on);
+        (known && !(no && (off || on))).then(|| (end, Json::from(!(no || off)), 0))
+    }
+
     /// Syslog's word for a priority.
     fn priority(&self, at: usize) -> Option<&'static str> {
         let word = match self.token(at)?.lower.as_str() {
@@ -451,11 +473,10 @@ impl Sentence<'_> {
     }
 
     fn kind_slot(&self, at: usize) -> Hits {
-        let found =
-            self.phrases(at).iter().find_map(|phrase| match self.lexicon.classes.get(&phrase.concept)?.as_str() {
-                kind @ ("ct" | "vm") => Some((phrase.end, Json::from(kind), u32::from(phrase.corrected) * 10)),
-                _ => None,
-            });
+        let found = self.phrases(at).iter().find_map(|phrase| match *self.lexicon.classes.get(&phrase.concept)? {
+            kind @ ("ct" | "vm") => Some((phrase.end, Json::from(kind), u32::from(phrase.corrected) * 10)),
+            _ => None,
+        });
         one(found)
     }
 
@@ -496,7 +517,10 @@ impl Sentence<'_> {
         if kind == "knownpackages" {
             return (valid && self.lexicon.packages.contains(word)).then(|| (token.text.clone(), 0));
         }
-        let known = self.lexicon.knows(word) && self.vocabulary.service(word).is_none() && !self.is_package(word);
+        let known = self.lexicon.knows(word)
+            && !self.lexicon.packages.contains(word)
+            && self.vocabulary.service(word).is_none()
+            && !self.is_package(word);
         let cost = if kind == "tags" || kind == "surepackages" && !matches!(word, "on" | "in" | "to" | "from" | "and") {
             0
         } else if known || self.vocabulary.snapshot(word).is_some() {
@@ -510,6 +534,10 @@ impl Sentence<'_> {
                     && self.vocabulary.service(word).is_none(),
             ) * FAR
         };
+        // `instal the agnet`
+        let misspelt =
+            token.meant.iter().any(|word| self.lexicon.knows(word) && !self.lexicon.packages.contains(word.as_str()));
+        let cost = if misspelt && kind != "tags" { cost.max(MISSPELT) } else { cost };
         valid.then(|| (token.text.clone(), cost))
     }
 
@@ -519,6 +547,22 @@ impl Sentence<'_> {
             .beginning(word)
             .iter()
             .any(|(concept, rest)| rest.is_empty() && self.lexicon.services.contains_key(concept))
+    }
+
+    /// What to look for in a log; a misspelt word of the language is rather that.
+    fn pattern(&self, at: usize) -> Hits {
+        let misspelt = self.token(at).is_some_and(|token| token.meant.iter().any(|word| self.lexicon.knows(word)));
+        // `let me have the last fifty lines`: what belongs to the request is not looked for.
+        let lines = ["last", "show", "list", "make", "filler", "between", "during", "asking"];
+        let asks = |concept: usize| lines.iter().any(|line| self.lexicon.id(line) == concept);
+        let quoted = self.token(at).is_some_and(|token| token.kind == Kind::Quoted);
+        let grammatical = !quoted && self.phrases(at).iter().any(|phrase| !phrase.corrected && asks(phrase.concept));
+        let more = if misspelt { MISSPELT } else { 0 } + if grammatical { GRAMMATICAL } else { 0 };
+        let mut hits = self.free(at, 3, 15, 10);
+        for hit in &mut hits {
+            hit.cost += more;
+        }
+        hits
     }
 
     fn rule_slot(&self, at: usize) -> Hits {

@@ -3,7 +3,7 @@
 
 use super::{
     lexicon::Lexicon,
-    token::{Kind, Token},
+    token::{ARROW, Kind, Token},
 };
 use crate::{
     llm::{known::Known, spelling::SHORTEST},
@@ -11,7 +11,7 @@ use crate::{
 };
 use std::ops::Deref;
 
-pub use crate::llm::known::{Named, name_parts};
+pub use crate::llm::known::{Named, name_parts, name_words};
 
 /// The longest word that is taken for a misspelling, in bytes.
 const LONGEST: usize = 64;
@@ -37,8 +37,10 @@ impl<'a> Vocabulary<'a> {
         if self.has_tag(word) {
             return vec![word.to_owned()];
         }
-        let group = lexicon.tags.iter().find(|group| group.iter().any(|tag| tag == word));
-        group.map_or_else(Vec::new, |group| group.iter().filter(|tag| self.has_tag(tag)).cloned().collect())
+        let group = lexicon.tags.iter().find(|group| group.contains(&word));
+        group.map_or_else(Vec::new, |group| {
+            group.iter().filter(|tag| self.has_tag(tag)).map(|tag| (*tag).to_owned()).collect()
+        })
     }
 
     /// The services with exactly that name, letters' case and `.service` aside.
@@ -48,8 +50,54 @@ impl<'a> Vocabulary<'a> {
         names.iter().find(|name| name.eq_ignore_ascii_case(plain)).map(String::as_str)
     }
 
+    /// Takes a ticket's label off, and finds out what misspelt words may have meant.
+    pub fn prepare(&self, tokens: &mut Vec<Token>, lexicon: &Lexicon) {
+        tokens.drain(..self.label(tokens, lexicon));
+        for at in 1..tokens.len() {
+            let mut meanings = lexicon.beginning(&tokens[at].lower).iter();
+            if tokens[at - 1].text == ARROW && meanings.any(|(concept, _)| lexicon.actions.contains(concept)) {
+                tokens[at - 1].kind = Kind::Comma;
+            }
+        }
+        self.correct(tokens, lexicon);
+    }
+
+    /// Where the label ends that a request begins with: `CHG-88:`, `REQ:`, `[INC 4711]`, `ticket #12:`. Only what nothing is
+    /// called, here or in the language, can be one.
+    fn label(&self, tokens: &[Token], lexicon: &Lexicon) -> usize {
+        const LABELS: &[&str] = &[
+            "ticket", "todo", "task", "request", "change", "incident", "note", "job", "ops", "req", "chg", "inc",
+            "reminder", "action",
+        ];
+        let text = |at: usize| tokens.get(at).map_or("", |token: &Token| token.text.as_str());
+        let bracketed = text(0) == "[";
+        let first = usize::from(bracketed);
+        let Some(token) = tokens.get(first).filter(|token| token.kind == Kind::Word) else { return 0 };
+        let stem = token.lower.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches(['-', '#', '_']);
+        let letters = stem.len() >= 2 && stem.bytes().all(|byte| byte.is_ascii_lowercase());
+        let stranger = !lexicon.knows(stem) && !self.knows(stem) && !self.knows(&token.lower);
+        let shouted = letters && stranger && token.text == token.text.to_uppercase();
+        let labelled = shouted || LABELS.contains(&stem) && !self.knows(&token.lower);
+        if !labelled {
+            return 0;
+        }
+        let number =
+            |at: usize| text(at).trim_start_matches('#').bytes().all(|b| b.is_ascii_digit()) && !text(at).is_empty();
+        let mut at = first + 1;
+        at += usize::from(number(at));
+        at += usize::from(bracketed && text(at) == "]");
+        let marked = matches!(text(at), ":" | "-" | "–" | "—");
+        if marked {
+            at + 1
+        } else if bracketed && text(at - 1) == "]" {
+            at
+        } else {
+            0
+        }
+    }
+
     /// Marks the tokens that look like misspellings with what they may have meant.
-    pub fn correct(&self, tokens: &mut [Token], lexicon: &Lexicon) {
+    fn correct(&self, tokens: &mut [Token], lexicon: &Lexicon) {
         for token in tokens
             .iter_mut()
             .filter(|token| token.kind == Kind::Word && (SHORTEST..=LONGEST).contains(&token.lower.len()))
