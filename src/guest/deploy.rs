@@ -6,7 +6,7 @@ use super::{
     answers::{HubReach, Installed, Reach},
     probe::{self, Probe},
     saga::{Broken, Running, SagaLog, Step, StepError, Subject, Took},
-    staging::{Executable, Staged, explained, left, refused, settle},
+    staging::{Executable, Staged, explained, go_on, left, refused, settle},
     transport::{Copying, GuestState, SHORT, Transport, TransportError},
 };
 use crate::{
@@ -427,11 +427,7 @@ impl Context<'_> {
     }
 
     fn go_on(&self) -> Result<(), StepError> {
-        if !self.cancel.fired() {
-            return Ok(());
-        }
-        let help = format!("`remotectl deploy {}` starts anew", self.target);
-        Err(StepError { ending: Ending::Cancelled, ..StepError::new("cancelled", help) })
+        go_on(&self.cancel, &self.target)
     }
 
     fn succeeded(&self, took: &[Took]) -> Outcome {

@@ -4,14 +4,11 @@
 use super::{
     probe::{self, Probe},
     saga::{Broken, Running, SagaLog, Step, StepError, Subject, Took},
-    staging::{Executable, Staged, explained, refused, settle, there},
+    staging::{Executable, Staged, explained, go_on, refused, settle, there},
     transport::{Copying, Exec, SHORT, Transport, TransportError},
 };
 use crate::{
-    model::{
-        Outcome, Target,
-        outcome::{Ending, chain},
-    },
+    model::{Outcome, Target, outcome::chain},
     sys::{
         cancel::Cancel,
         process::{Finished, Input},
@@ -230,11 +227,7 @@ impl Context<'_> {
     }
 
     fn go_on(&self) -> Result<(), StepError> {
-        if !self.cancel.fired() {
-            return Ok(());
-        }
-        let help = format!("`remotectl deploy {}` starts anew", self.deployment.target);
-        Err(StepError { ending: Ending::Cancelled, ..StepError::new("cancelled", help) })
+        go_on(&self.cancel, &self.deployment.target.to_string())
     }
 
     fn succeeded(&self, took: &[Took]) -> Outcome {
@@ -318,6 +311,7 @@ mod tests {
             fake::{Fake, Files, Program, Store as _},
             saga::MemoryLog,
         },
+        model::outcome::Ending,
         sys::files,
     };
 

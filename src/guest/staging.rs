@@ -7,7 +7,7 @@ use super::{
     transport::{Copying, Exec, SHORT, Transport, TransportError, complaint, is_full},
 };
 use crate::{
-    model::outcome::chain,
+    model::outcome::{Ending, chain},
     sys::{
         cancel::Cancel,
         process::{Finished, Input},
@@ -174,6 +174,15 @@ pub fn there(transport: &dyn Transport, places: &[&str]) -> Result<Vec<String>, 
     }
     let known = |place: &&str| text.lines().any(|line| line.strip_prefix("there=") == Some(place));
     Ok(places.iter().copied().filter(known).map(str::to_owned).collect())
+}
+
+/// Whether a deployment is still wanted.
+pub(super) fn go_on(cancel: &Cancel, target: &str) -> Result<(), StepError> {
+    if !cancel.fired() {
+        return Ok(());
+    }
+    let help = format!("`remotectl deploy {target}` starts anew");
+    Err(StepError { ending: Ending::Cancelled, ..StepError::new("cancelled", help) })
 }
 
 /// A failed transfer as the reason of a step.

@@ -20,10 +20,12 @@ use super::{
     Machine, Task,
     commands::{CommandError, Commands},
     init::{Init, Unsupported},
+    logs::files,
 };
 use crate::model::{Op, Outcome};
 use serde::Serialize;
 use serde_json::json;
+use std::path::PathBuf;
 
 /// Log lines that a status or a failure brings along.
 const LOG_LINES: usize = 10;
@@ -128,10 +130,31 @@ pub trait ServiceManager {
     /// The last lines that the service (or its manager about it) logged since a moment (milliseconds since the epoch);
     /// `None` where nobody can tell.
     fn log(&self, name: &ServiceName, since: Option<i64>, errors_only: bool, lines: usize) -> Option<Vec<String>>;
-    /// Makes it read service files that were written or removed.
-    fn reread(&self) -> Result<(), CommandError>;
-    /// Makes it forget that a service which is gone has failed once, where it remembers such things.
-    fn forget(&self, name: &ServiceName);
+    /// Makes it read service files that were written or removed, where it does not by itself.
+    fn reread(&self) -> Result<(), CommandError> {
+        Ok(())
+    }
+    /// Makes it forget a service which is gone, where it remembers such things.
+    fn forget(&self, _name: &ServiceName) {}
+}
+
+/// The script of a service below /etc/init.d.
+fn script(machine: &Machine, name: &str) -> PathBuf {
+    machine.path("/etc/init.d").join(name)
+}
+
+/// The last lines of a service in files of /var/log, which carry no priority: nobody can tell errors from the rest.
+fn file_log(
+    machine: &Machine,
+    name: &ServiceName,
+    since: Option<i64>,
+    errors_only: bool,
+    lines: usize,
+) -> Option<Vec<String>> {
+    if errors_only {
+        return None;
+    }
+    files::lines_of(machine, name.as_str(), since.map(|since| since / 1000), lines)
 }
 
 /// The manager of a machine's services, spoken to through these commands.

@@ -3,17 +3,16 @@
 //! has many) leave no state there and only a service knows of its supervisor's death; changes go through rc-service and
 //! rc-update.
 
-use super::{Action, Service, ServiceManager, ServiceName, State};
+use super::{Action, Service, ServiceManager, ServiceName, State, file_log, script};
 use crate::{
     host::{
         Machine,
         commands::{CommandError, Commands},
-        logs::files,
         text::clean,
     },
     sys::files as sys_files,
 };
-use std::{fs, path::PathBuf};
+use std::fs;
 
 /// The runlevel that services are put into.
 const RUNLEVEL: &str = "default";
@@ -42,10 +41,6 @@ impl<'a> OpenRc<'a> {
         Self { machine: machine.clone(), commands }
     }
 
-    fn script(&self, name: &str) -> PathBuf {
-        self.machine.path("/etc/init.d").join(name)
-    }
-
     /// A service as far as files tell.
     fn service(&self, name: &str) -> Service {
         let run = self.machine.path("/run/openrc");
@@ -58,7 +53,7 @@ impl<'a> OpenRc<'a> {
             (State::Running, None) => (State::Exited, "started"),
             _ => (state, detail),
         };
-        let script = sys_files::read_text(&self.script(name)).unwrap_or_default();
+        let script = sys_files::read_text(&script(&self.machine, name)).unwrap_or_default();
         Service {
             name: name.to_owned(),
             description: description(&script),
@@ -157,7 +152,7 @@ impl ServiceManager for OpenRc<'_> {
     }
 
     fn status(&self, name: &ServiceName) -> Result<Option<Service>, CommandError> {
-        if !self.script(name.as_str()).is_file() {
+        if !script(&self.machine, name.as_str()).is_file() {
             return Ok(None);
         }
         self.ask(self.service(name.as_str())).map(Some)
@@ -179,18 +174,8 @@ impl ServiceManager for OpenRc<'_> {
     }
 
     fn log(&self, name: &ServiceName, since: Option<i64>, errors_only: bool, lines: usize) -> Option<Vec<String>> {
-        // syslog's files carry no priority: nobody can tell errors from the rest.
-        if errors_only {
-            return None;
-        }
-        files::lines_of(&self.machine, name.as_str(), since.map(|since| since / 1000), lines)
+        file_log(&self.machine, name, since, errors_only, lines)
     }
-
-    fn reread(&self) -> Result<(), CommandError> {
-        Ok(())
-    }
-
-    fn forget(&self, _name: &ServiceName) {}
 }
 
 /// The `description="…"` of a script where that is a plain text, or an LSB script's own.

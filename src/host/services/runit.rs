@@ -1,12 +1,11 @@
 //! runit's services: directories in /etc/sv, of which those run that are linked into the directory that runsvdir watches.
 //! `sv` speaks with the supervisor of each.
 
-use super::{Action, Service, ServiceManager, ServiceName, State};
+use super::{Action, Service, ServiceManager, ServiceName, State, file_log};
 use crate::{
     host::{
         Machine,
         commands::{CommandError, Commands},
-        logs::files,
     },
     sys::{cancel::Cancel, files as sys_files, text::one_line},
 };
@@ -149,18 +148,8 @@ impl ServiceManager for Runit<'_> {
     }
 
     fn log(&self, name: &ServiceName, since: Option<i64>, errors_only: bool, lines: usize) -> Option<Vec<String>> {
-        // Files carry no priority: nobody can tell errors from the rest.
-        if errors_only {
-            return None;
-        }
-        files::lines_of(&self.machine, name.as_str(), since.map(|since| since / 1000), lines)
+        file_log(&self.machine, name, since, errors_only, lines)
     }
-
-    fn reread(&self) -> Result<(), CommandError> {
-        Ok(())
-    }
-
-    fn forget(&self, _name: &ServiceName) {}
 }
 
 /// A line of `sv status`: `run: /etc/sv/x: (pid 81) 5s, normally down; run: log: …`.

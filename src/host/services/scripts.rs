@@ -2,13 +2,12 @@
 //! asked for its status and told what to do; what it does not say, its process id file tells. Starting at boot is a matter
 //! of runlevels there (`update-rc.d`, `chkconfig`, or plain links), of a line in /etc/inittab here.
 
-use super::{Action, Service, ServiceManager, ServiceName, State, openrc};
+use super::{Action, Service, ServiceManager, ServiceName, State, file_log, openrc, script};
 use crate::{
     host::{
         Machine,
         commands::{CommandError, Commands},
         init::Init,
-        logs::files,
     },
     sys::files as sys_files,
 };
@@ -39,17 +38,13 @@ impl<'a> Scripts<'a> {
         Self { machine: machine.clone(), commands }
     }
 
-    fn script(&self, name: &str) -> PathBuf {
-        self.machine.path("/etc/init.d").join(name)
-    }
-
     fn has(&self, program: &str) -> bool {
         ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].iter().any(|place| self.machine.path(place).join(program).exists())
     }
 
     /// A service as far as files tell.
     fn service(&self, name: &str) -> Service {
-        let script = sys_files::read_text(&self.script(name)).unwrap_or_default();
+        let script = sys_files::read_text(&script(&self.machine, name)).unwrap_or_default();
         let noted = self.noted_pid(name, &script);
         let pid = noted.filter(|pid| self.machine.has_process(*pid));
         let (state, detail) = match (noted, pid) {
@@ -86,7 +81,7 @@ impl<'a> Scripts<'a> {
 
     /// Asks the script itself; one that does not know `status` says nothing that counts.
     fn ask(&self, service: Service) -> Result<Service, CommandError> {
-        let script = sys_files::read_text(&self.script(&service.name)).unwrap_or_default();
+        let script = sys_files::read_text(&script(&self.machine, &service.name)).unwrap_or_default();
         if !script.contains("status") {
             return Ok(service);
         }
@@ -224,7 +219,7 @@ impl ServiceManager for Scripts<'_> {
     }
 
     fn status(&self, name: &ServiceName) -> Result<Option<Service>, CommandError> {
-        if !self.script(name.as_str()).is_file() {
+        if !script(&self.machine, name.as_str()).is_file() {
             return Ok(None);
         }
         self.ask(self.service(name.as_str())).map(Some)
@@ -241,21 +236,13 @@ impl ServiceManager for Scripts<'_> {
     }
 
     fn log(&self, name: &ServiceName, since: Option<i64>, errors_only: bool, lines: usize) -> Option<Vec<String>> {
-        // Files carry no priority: nobody can tell errors from the rest.
-        if errors_only {
-            return None;
-        }
-        files::lines_of(&self.machine, name.as_str(), since.map(|since| since / 1000), lines)
-    }
-
-    fn reread(&self) -> Result<(), CommandError> {
-        Ok(())
+        file_log(&self.machine, name, since, errors_only, lines)
     }
 
     /// What `update-rc.d` has left in the runlevels of a script that is gone.
     fn forget(&self, name: &ServiceName) {
         let name = name.as_str();
-        if self.machine.init() == Init::Busybox || self.script(name).exists() {
+        if self.machine.init() == Init::Busybox || script(&self.machine, name).exists() {
             return;
         }
         if self.has("update-rc.d") {
