@@ -116,6 +116,12 @@ fn the_end_of_what_was_under_way_is_learned_when_it_is_told() {
 fn a_copy_of_the_hub_is_not_enough_to_lead_its_agents() {
     let mut hub = Hub::start();
     let file = backup(&hub);
+    let copy = fs::read(&file).unwrap();
+    for name in ["ca.key", "command.key", "vault.key"] {
+        let secret = fs::read(hub.root().join("lib/hub").join(name)).unwrap();
+        assert!(secret.len() >= 32 && !copy.windows(secret.len()).any(|window| window == secret), "{name} is in it");
+    }
+    assert!(!hub.client(&["hub", "backup", &file]).status.success(), "nothing is written over");
     let key = hub.root().join("lib/hub/recovery.key");
     let elsewhere = hub.root().join("kept-offline");
     let refused = |hub: &Hub, more: &[&str]| {

@@ -79,7 +79,7 @@ fn routes() -> Vec<Route> {
         post("/api/v1/credentials", Admin, on_post(credentials::add)),
         delete("/api/v1/credentials/{name}", on_delete(credentials::remove)),
         post("/api/v1/credentials/{name}/rotate", Admin, on_post(credentials::rotate)),
-        post("/api/v1/host-keys", Operator, on_post(credentials::trust)),
+        post("/api/v1/host-keys", Admin, on_post(credentials::trust)),
         get("/api/v1/operators", Admin, on_get(operators::list)),
         post("/api/v1/operators", Admin, on_post(operators::add)),
         delete("/api/v1/operators/{name}", on_delete(operators::remove)),

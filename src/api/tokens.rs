@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -15,7 +15,7 @@ const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(2);
 /// So long after its last wrong token an address is as good as new, in seconds.
 const FORGOTTEN_AFTER: i64 = 600;
-/// Addresses are looked through for those that are as good as new when there are so many.
+/// So many addresses are remembered. Where they are all of late, a further one waits longest: somebody has very many.
 const ADDRESSES: usize = 1024;
 /// That a token was used is kept once in so many seconds.
 const NOTED_EVERY: i64 = 60;
@@ -36,7 +36,11 @@ impl Tokens {
         if wrong.len() >= ADDRESSES {
             wrong.retain(|_, (_, last)| now - *last < FORGOTTEN_AFTER);
         }
-        let (count, last) = wrong.entry(from).or_default();
+        let known = wrong.contains_key(&network(from));
+        if wrong.len() >= ADDRESSES && !known {
+            return LONGEST;
+        }
+        let (count, last) = wrong.entry(network(from)).or_default();
         if now - *last >= FORGOTTEN_AFTER {
             *count = 0;
         }
@@ -61,9 +65,31 @@ impl Tokens {
     }
 }
 
+/// Who has one address of IPv6 has 2^64 of them.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(six) => Ipv6Addr::from_bits(six.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_of_ipv6_is_one_guesser_and_the_table_has_an_end() {
+        let tokens = Tokens::default();
+        let six = |end: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, end]);
+        let waits: Vec<bool> = (0..7).map(|end| tokens.wrong(six(end), 1000).is_zero()).collect();
+        assert_eq!(waits, [true, true, true, true, true, false, false]);
+        for number in 0..u32::try_from(ADDRESSES).unwrap() {
+            tokens.wrong(IpAddr::from(number.to_be_bytes()), 1000);
+        }
+        assert_eq!(tokens.wrong(IpAddr::from([192, 0, 2, 1]), 1000), LONGEST, "a stranger more");
+        assert!(tokens.wrong.lock().unwrap().len() <= ADDRESSES);
+        assert!(tokens.wrong(IpAddr::from([192, 0, 2, 1]), 1000 + FORGOTTEN_AFTER).is_zero());
+    }
 
     #[test]
     fn whoever_guesses_waits_longer_each_time() {

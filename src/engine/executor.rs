@@ -233,7 +233,7 @@ impl Engine {
         if let (Op::AgentDeploy {}, Some(there)) = (op, there.filter(|there| there.record.hold.is_none())) {
             let AgentRecord { id, role, version, .. } = there.record;
             let told = Outcome::success(format!("nothing to do: {role} {version} answers there"));
-            return Ok(told.with_data(serde_json::json!({"agent_id": id, "version": version})));
+            return Ok(told.with_data(serde_json::json!({"agent_id": id, "version": version})).unchanged());
         }
         let (agent, work) = match self.route_once_heard(op, &about.target, &inventory).await {
             Ok(found) => found,

@@ -17,6 +17,9 @@ impl Engine {
         for (target, name) in &undo.made {
             still_the_one(target, name, inventory)?;
         }
+        for (target, tags) in &undo.tagged {
+            still_tagged(target, tags, inventory)?;
+        }
         for step in &mut undo.steps {
             step.targets.sort();
             step.targets.dedup();
@@ -44,15 +47,51 @@ fn ended(id: &str, state: PlanState) -> Result<(), Failure> {
     Err(failure.exit(Exit::Denied))
 }
 
+/// Tags that others have given since are not overwritten: `production` among them weighs.
+fn still_tagged(target: &Target, tags: &[String], inventory: &Inventory) -> Result<(), Failure> {
+    let sorted = |tags: &[String]| {
+        let mut tags = tags.to_vec();
+        tags.sort();
+        tags
+    };
+    match inventory.guest_of(target).map(|guest| sorted(&guest.tags)) {
+        Some(now) if now != sorted(tags) => {
+            let failure = Failure::new(format!("the tags of {target} were changed since: they are {}", now.join(", ")));
+            Err(failure.help(format!("`remotectl run guest.configure {target} tags=…` sets those that are to stay")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A vmid is given to another guest once it is free: what is destroyed is what was made, or nothing.
 fn still_the_one(target: &Target, name: &str, inventory: &Inventory) -> Result<(), Failure> {
     let called = inventory.guest_of(target).map(|guest| guest.name.as_str());
     let failure = match called {
-        Some(called) if called == name || called.is_empty() => return Ok(()),
+        Some(called) if called == name => return Ok(()),
         Some(called) => {
             Failure::new(format!("{target} was made as {name} and is {called} now: it may be another guest"))
         }
         None => Failure::new(format!("{target} {name}, which it made, is not there any more")),
     };
     Err(failure.help("`remotectl guests` shows what there is"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_another_one_by_now_is_left_alone() {
+        let homelab: Inventory = serde_json::from_str(include_str!("../../tests/fixtures/homelab.json")).unwrap();
+        let (web, name) = (Target::ct(118), homelab.guest(118).unwrap().name.clone());
+        assert!(still_the_one(&web, &name, &homelab).is_ok());
+        for (target, name) in [(&web, "another"), (&web, ""), (&Target::ct(999), "web-server")] {
+            assert!(still_the_one(target, name, &homelab).is_err(), "{target} {name}");
+        }
+        let mut tags = homelab.guest(118).unwrap().tags.clone();
+        tags.reverse();
+        assert!(still_tagged(&web, &tags, &homelab).is_ok());
+        tags.pop();
+        assert!(still_tagged(&web, &tags, &homelab).unwrap_err().message.contains("were changed since"));
+    }
 }

@@ -43,9 +43,12 @@ pub fn attest(
     let attested = called.vouch(register);
     // The error that matters is the first.
     let removed = Staged::remove(transport, &[staged.directory()]);
+    // Vouching again takes no agent there: nothing of it is taken back.
     Some(match (attested, removed) {
-        (Ok(generation), Ok(())) => Outcome::success(format!("attested anew, generation {generation}")),
-        (Ok(generation), Err(why)) => Outcome::success(format!("attested anew, generation {generation}, but {why}")),
+        (Ok(generation), Ok(())) => Outcome::success(format!("attested anew, generation {generation}")).unchanged(),
+        (Ok(generation), Err(why)) => {
+            Outcome::success(format!("attested anew, generation {generation}, but {why}")).unchanged()
+        }
         (Err(error), _) => failed(error),
     })
 }

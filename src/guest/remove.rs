@@ -21,7 +21,7 @@ pub fn remove(transport: &dyn Transport, target: &Target, task: &Task) -> Outcom
         Err(why) => return unseen(&why),
     };
     if before.is_empty() {
-        return Outcome::success("there was no agent");
+        return Outcome::success("there was no agent").unchanged();
     }
     task.report.progress("uninstalling");
     let uninstall = Exec::new([PROGRAM, "agent", "uninstall", "--purge"]).timeout(SHORT * 2).cancel(&task.cancel);

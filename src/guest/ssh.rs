@@ -83,6 +83,18 @@ pub struct Ssh {
     directory: PathBuf,
 }
 
+/// How the directories of connections are called.
+const PREFIX: &str = "ssh-";
+
+/// Takes away what connections have left whose process was killed: their keys outlive them otherwise. For a process that has
+/// no connection yet.
+pub fn forget(below: &Path) -> Result<(), FileError> {
+    let ours =
+        |path: &Path| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(PREFIX));
+    let entries = std::fs::read_dir(below).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.filter(|path| ours(path)).try_for_each(|path| files::remove_tree(&path))
+}
+
 impl Ssh {
     /// Connects. The directory, which only root can see into, holds the key as long as the connection lasts.
     pub fn connect(login: Login, machine: Option<Qm>, below: &Path) -> Result<Self, TransportError> {
@@ -91,7 +103,7 @@ impl Ssh {
 
     /// By the `ssh` and `ssh-keyscan` of that folder.
     pub fn by(programs: &Path, login: Login, machine: Option<Qm>, below: &Path) -> Result<Self, TransportError> {
-        let directory = below.join(format!("ssh-{}", random::name(8).to_ascii_lowercase()));
+        let directory = below.join(format!("{PREFIX}{}", random::name(8).to_ascii_lowercase()));
         files::create_directory(&directory, 0o700)?;
         let [program, scan] = ["ssh", "ssh-keyscan"].map(|name| programs.join(name).into_os_string());
         let ssh = Self { login, program, scan, machine, directory };
@@ -381,6 +393,18 @@ mod tests {
             let printed = Run::new("sh", ["-c", line.as_str()]).run().unwrap().stdout_text();
             assert_eq!(printed, word);
         }
+    }
+
+    #[test]
+    fn what_a_killed_process_has_left_is_taken_away() {
+        let below = tempfile::tempdir().unwrap();
+        for name in ["ssh-abc", "other"] {
+            files::create_directory(&below.path().join(name), 0o700).unwrap();
+            files::write_atomic(&below.path().join(name).join("key"), b"secret", 0o600).unwrap();
+        }
+        forget(below.path()).unwrap();
+        assert!(!below.path().join("ssh-abc").exists() && below.path().join("other/key").exists());
+        forget(&below.path().join("not there")).unwrap();
     }
 
     #[test]

@@ -86,6 +86,16 @@ impl Outcome {
         self
     }
 
+    /// Says that nothing was to be done, so that nobody takes back what was not done: `"changed": false`.
+    #[must_use]
+    pub fn unchanged(mut self) -> Self {
+        if self.data.is_null() {
+            self.data = serde_json::json!({});
+        }
+        self.data["changed"] = false.into();
+        self
+    }
+
     /// With what to do next.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {

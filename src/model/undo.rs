@@ -21,6 +21,8 @@ pub struct Undo {
     pub left: Vec<String>,
     /// What the plan has made, with the name that it was given: a vmid may be another guest's by now.
     pub made: Vec<(Target, String)>,
+    /// The tags that the plan has left, where they are to be put back: others may have come since.
+    pub tagged: Vec<(Target, Vec<String>)>,
 }
 
 /// One result taken back.
@@ -48,6 +50,7 @@ pub fn of(steps: &[Step], results: &[TargetResult]) -> Undo {
                 },
             }
             undo.made.extend(made(&step.op, result));
+            undo.tagged.extend(tagged(&step.op, result));
         }
     }
     undo
@@ -63,7 +66,8 @@ fn of_result(step: &Step, result: &TargetResult) -> Back {
             _ => Back::Nothing,
         },
         (_, "unknown" | "timed-out") => Back::Never("how it ended is not known".to_owned()),
-        (_, "succeeded") if data.get("task").is_some_and(Value::is_null) => Back::Nothing,
+        // Proxmox had no task for it, or the agent says that it was so before.
+        (_, "succeeded") if data.get("task").is_some_and(Value::is_null) || data["changed"] == false => Back::Nothing,
         (op, "succeeded") => after(op, data)
             .map(|(op, target)| Back::By(op, vec![target.unwrap_or_else(|| result.target.clone())]))
             .or_else(|| before(step, &result.target))
@@ -87,7 +91,8 @@ fn after(op: &Op, data: &Value) -> Option<(Op, Option<Target>)> {
 /// The guest that a result says was made.
 fn new_guest(op: &Op, data: &Value) -> Option<Target> {
     let makes = matches!(op, Op::GuestCreate { .. } | Op::GuestClone { .. } | Op::GuestRestore { newid: Some(_), .. });
-    makes.then(|| data["target"].as_str()?.parse().ok())?
+    // Without its name nobody can tell later whether it is still the one.
+    makes.then(|| data["name"].as_str().filter(|name| !name.is_empty()).and(data["target"].as_str())?.parse().ok())?
 }
 
 fn made(op: &Op, result: &TargetResult) -> Option<(Target, String)> {
@@ -116,14 +121,24 @@ fn configured(changed: &[Value]) -> Option<Op> {
         match one["key"].as_str()? {
             "cores" => cores = Some(value.parse().ok()?),
             "memory" => memory = Some(format!("{value}M").parse::<Size>().ok()?),
-            "tags" if value == "–" => tags = Some(Vec::new()),
-            "tags" => tags = Some(value.split(';').map(str::to_owned).collect()),
+            "tags" => tags = Some(tags_of(value)),
             "onboot" => onboot = Some(value == "1"),
             "hostname" | "name" if value != "–" => name = Some(value.to_owned()),
             _ => return None,
         }
     }
     Some(Op::GuestConfigure { cores, memory, tags, onboot, name })
+}
+
+/// A guest's tags as its configuration has them.
+fn tags_of(value: &str) -> Vec<String> {
+    if value == "–" { Vec::new() } else { value.split(';').map(str::to_owned).collect() }
+}
+
+fn tagged(op: &Op, result: &TargetResult) -> Option<(Target, Vec<String>)> {
+    let changed = matches!(op, Op::GuestConfigure { .. }).then(|| result.data["changed"].as_array())??;
+    let tags = changed.iter().find(|one| one["key"] == "tags").filter(|_| result.succeeded())?;
+    Some((result.target.clone(), tags_of(tags["after"].as_str()?)))
 }
 
 /// What an operation's result will tell of how to take it back, where nobody can before; for people.
@@ -208,7 +223,11 @@ mod tests {
             onboot: Some(false),
             name: Some("web".into()),
         };
+        let results = [result(0, Target::ct(118), "succeeded", changed.clone())];
+        assert_eq!(of(&[step(op.clone(), &[Target::ct(118)])], &results).tagged, [(Target::ct(118), Vec::new())]);
         assert_eq!(of_one(op, Target::ct(118), changed), [(back, vec![Target::ct(118)])]);
+        let nameless = json!({"target": "vm/300", "task": "UPID:…"});
+        assert_eq!(of_one(clone(None), Target::vm(203), nameless), [], "nobody could tell it from another one");
     }
 
     #[test]
@@ -234,12 +253,14 @@ mod tests {
             step(Op::GuestStart {}, &[Target::ct(121), Target::ct(122)]),
             step(Op::ServiceStop { service: "nginx".into() }, &[Target::ct(118)]),
             step(Op::ServiceStop { service: "cron".into() }, &[Target::ct(118)]),
+            step(Op::ServiceStop { service: "ssh".into() }, &[Target::ct(118)]),
         ];
         let results = [
             result(0, Target::ct(121), "succeeded", json!({"task": "UPID:…"})),
             result(0, Target::ct(122), "succeeded", json!({"task": null})),
             result(1, Target::ct(118), "succeeded", Value::Null),
             result(2, Target::ct(118), "skipped", Value::Null),
+            result(3, Target::ct(118), "succeeded", json!({"changed": false})),
         ];
         let undo = of(&steps, &results);
         let names: Vec<&str> = undo.steps.iter().map(|step| step.op.name()).collect();

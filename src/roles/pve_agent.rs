@@ -88,6 +88,8 @@ pub fn run(config: Option<PathBuf>) -> Result<(), Failure> {
     let home = Home::find(AgentRole::PveAgent, config);
     let (link, party) = home.link()?;
     let (attesting, _) = home.link()?;
+    guest::ssh::forget(Path::new(PRIVATE))
+        .map_err(|error| Failure::of("forgetting the keys of former connections", &error))?;
     let worker = PveWorker::new(PveParts {
         client: client(&home)?,
         attesting,

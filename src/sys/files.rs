@@ -145,6 +145,11 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::rename(from, to).map_err(failed("renaming", from))
 }
 
+/// Gives a file a second name, unless something has that name already.
+pub fn link_new(from: &Path, to: &Path) -> Result<(), FileError> {
+    fs::hard_link(from, to).map_err(failed("creating", to))
+}
+
 /// Takes a file away; one that is not there is no error.
 pub fn remove(path: &Path) -> Result<(), FileError> {
     match fs::remove_file(path) {

@@ -21,7 +21,7 @@ pub fn change(
 ) -> Result<Outcome, CommandError> {
     let Some(before) = manager.status(name)? else { return unknown(manager, name) };
     if let Some(outcome) = needless(machine, &before, action) {
-        return Ok(outcome.with_data(json!({ "service": before })));
+        return Ok(outcome.with_data(json!({ "service": before })).unchanged());
     }
     let began = clock::unix_millis();
     match manager.act(name, action) {
@@ -37,7 +37,11 @@ pub fn change(
     }
     let Some(after) = manager.status(name)? else { return unknown(manager, name) };
     match verify(action, &before, &after) {
-        Ok(verified) => Ok(done(manager, name, action, began, &after, &verified)),
+        Ok(verified) => {
+            let done = done(manager, name, action, began, &after, &verified);
+            let same = matches!(action, Action::Enable | Action::Disable) && before.startup == after.startup;
+            Ok(if same { done.unchanged() } else { done })
+        }
         Err(contradiction) => Ok(failed(manager, name, action, began, &contradiction)),
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{
     HubOptions, Settings,
-    data::{ANNOUNCEMENT, DATABASE, Data, IDENTITY, RECOVERY},
+    data::{ANNOUNCEMENT, DATABASE, Data, IDENTITY, RECOVERY, RECOVERY_PUBLIC},
 };
 use crate::{
     link::{
@@ -12,12 +12,7 @@ use crate::{
     },
     model::{Failure, digest::Digest},
     store::{self, Left},
-    sys::{
-        clock,
-        files::{self, FileError},
-        secret::Secret,
-        tls::fingerprint,
-    },
+    sys::{clock, files, random, secret::Secret, tls::fingerprint},
 };
 use std::{
     io::Read as _,
@@ -38,24 +33,52 @@ pub fn backup(options: &HubOptions, file: &Path) -> Result<(), Failure> {
     if file.exists() {
         return Err(Failure::new(format!("there is a {} already", file.display())).help("name another file"));
     }
-    let identity = IDENTITY.iter().map(|(name, _)| Ok((*name, files::read(&settings.data.join(name))?)));
-    let identity = identity.collect::<Result<Vec<_>, FileError>>().map_err(|error| failed(&error))?;
-    let beside = beside(file, "making");
-    let made = store::copy(&settings.data.join(DATABASE), &beside)
-        .and_then(|()| store::pack(&beside, &identity))
-        .and_then(|()| store::inspect(&beside));
-    let size = made.map_err(|error| {
-        // A half of one is of no use to anybody; the error that matters is the first.
-        drop(files::remove(&beside));
-        failed(&error)
-    })?;
-    files::rename(&beside, file).and_then(|()| files::sync_directory_of(file)).map_err(|error| failed(&error))?;
+    let identity = sealed(&settings.data)?;
+    // In a directory of ours, whoever else may write where the backup goes.
+    let private = beside(file, &random::name(12));
+    files::create_private_directory(&private).map_err(|error| failed(&error))?;
+    let making = private.join(DATABASE);
+    let size = store::copy(&settings.data.join(DATABASE), &making)
+        .and_then(|()| store::pack(&making, &identity))
+        .and_then(|()| store::inspect(&making))
+        .map_err(|error| failed(&error));
+    let made = size.and_then(|size| {
+        files::link_new(&making, file).and_then(|()| files::sync_directory_of(file)).map_err(|error| failed(&error))?;
+        Ok(size)
+    });
+    // What is left of it is of no use to anybody; the error that matters is the first.
+    drop(files::remove_tree(&private));
+    let size = made?;
     println!("{}, {} KiB, whole: database, authority and keys of the hub", file.display(), size >> 10);
     eprintln!(
-        "note: whoever has it can be this hub for operators: keep it as safe as the hub itself, and away from it"
+        "note: the hub's keys in it open with the recovery key alone: keep that one elsewhere; the rest of it, plans and what \
+         came of them, can be read"
     );
     eprintln!("note: not in it are the recovery key, hub.toml, the output of commands and the executables for agents");
     Ok(())
+}
+
+/// The files that make the hub this hub, sealed to its recovery key: without it a copy is nobody. That key's public half
+/// and the authority's certificate are no secrets, and stay as they are.
+fn sealed(data: &Path) -> Result<Vec<(&'static str, Vec<u8>)>, Failure> {
+    let failed = |error: &dyn std::error::Error| Failure::of("reading the hub's keys", error);
+    let public = files::read_text(&data.join(RECOVERY_PUBLIC)).map_err(|error| failed(&error))?;
+    let public = PublicKey::try_from(public.trim().to_owned()).map_err(Failure::new)?;
+    let one = |name: &'static str, mode: u32| {
+        let plain = files::read(&data.join(name)).map_err(|error| failed(&error))?;
+        if mode != 0o600 {
+            return Ok((name, plain));
+        }
+        let sealed = public.seal(&about(name), &plain);
+        let sealed = sealed.ok_or_else(|| Failure::new("nothing can be sealed to the hub's recovery key"))?;
+        Ok((name, serde_json::to_vec(&sealed).map_err(|error| failed(&error))?))
+    };
+    IDENTITY.iter().map(|(name, mode)| one(name, *mode)).collect()
+}
+
+/// What a file of a backup is sealed about.
+fn about(name: &str) -> Vec<u8> {
+    format!("remotectl backup {name}").into_bytes()
 }
 
 /// `hub restore FILE`: the hub in it takes the place of the one that is there, which is kept beside.
@@ -115,11 +138,16 @@ fn build(file: &Path, aside: &Path, recovery: Option<&str>, data: &Path) -> Resu
         found.ok_or_else(|| Failure::new(format!("{} has no {name}", file.display())).help("another backup"))
     };
     let text = |name| content(name).map(|bytes| String::from_utf8_lossy(bytes).trim().to_owned());
-    for (name, mode) in IDENTITY {
-        files::write_atomic(&aside.join(name), content(name)?, mode).map_err(|error| failed(&error))?;
-    }
-    let public = PublicKey::try_from(text("recovery.pub")?).map_err(Failure::new)?;
+    let public = PublicKey::try_from(text(RECOVERY_PUBLIC)?).map_err(Failure::new)?;
     let recovery = recovery_key(recovery, &data.join(RECOVERY), public)?;
+    for (name, mode) in IDENTITY {
+        let mut plain = content(name)?.to_vec();
+        if mode == 0o600 {
+            let opened = serde_json::from_slice(&plain).ok().and_then(|sealed| recovery.open(&about(name), &sealed));
+            plain = opened.ok_or_else(|| Failure::new(format!("{name} in {} does not open", file.display())))?;
+        }
+        files::write_atomic(&aside.join(name), &plain, mode).map_err(|error| failed(&error))?;
+    }
     let now = clock::unix_seconds();
     let epoch = epoch_after(&[&database, &data.join(DATABASE)], now);
     let left = store::begin_epoch(&database, epoch, now).map_err(|error| failed(&error))?;
@@ -192,7 +220,8 @@ fn tell(left: &Left, former: Option<&Path>) {
 
 /// A path beside another, with a word at its end.
 fn beside(path: &Path, word: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
+    // Without a slash at its end, behind which it would be inside.
+    let mut name = path.components().collect::<PathBuf>().into_os_string();
     name.push(format!(".{word}"));
     name.into()
 }

@@ -28,13 +28,15 @@ pub const IDENTITY: [(&str, u32); 6] = [
     ("command.key", 0o600),
     ("vault.key", 0o600),
     ("hub.id", 0o644),
-    ("recovery.pub", 0o644),
+    (RECOVERY_PUBLIC, 0o644),
     ("ca.pem", 0o644),
 ];
 /// The database.
 pub const DATABASE: &str = "hub.db";
 /// What the hub has to say of itself, signed by the recovery key.
 pub const ANNOUNCEMENT: &str = "announcement.json";
+/// What the recovery key is known by.
+pub const RECOVERY_PUBLIC: &str = "recovery.pub";
 /// Where the recovery key is until somebody takes it away, of a hub that was not made by hand.
 pub const RECOVERY: &str = "recovery.key";
 
@@ -84,7 +86,7 @@ impl Data {
         let write = |name: &str, text: &[u8], mode| files::write_atomic(&directory.join(name), text, mode);
         write("ca.key", authority.key.reveal().as_bytes(), 0o600).map_err(|error| failed(&error))?;
         write("hub.id", hub.as_bytes(), 0o644).map_err(|error| failed(&error))?;
-        write("recovery.pub", String::from(public.public()).as_bytes(), 0o644).map_err(|error| failed(&error))?;
+        write(RECOVERY_PUBLIC, String::from(public.public()).as_bytes(), 0o644).map_err(|error| failed(&error))?;
         SigningKey::load_or_make(&directory.join("command.key")).map_err(|error| failed(&error))?;
         for name in ["output", "artifacts"] {
             files::create_directory(&directory.join(name), 0o700).map_err(|error| failed(&error))?;
@@ -101,12 +103,19 @@ impl Data {
         let hub = read("hub.id")?;
         let key = SigningKey::load(&directory.join("command.key"))
             .map_err(|error| Failure::of("reading the hub's key", &error))?;
-        let vault = AeadKey::load_or_make(&directory.join("vault.key"))
-            .map_err(|error| Failure::of("reading the vault's key", &error).help("restore it from a backup"))?;
         let store = Store::open(&directory.join(DATABASE)).map_err(|error| not_opened(&error))?;
+        let sealed = store.credentials().map_err(|error| not_opened(&error))?;
+        let vault = directory.join("vault.key");
+        if !sealed.is_empty() && !vault.exists() {
+            let failure =
+                Failure::new(format!("{} is gone, and {} credentials with it", vault.display(), sealed.len()));
+            return Err(failure.help("put it back: no other key opens what it has sealed"));
+        }
+        let vault = AeadKey::load_or_make(&vault)
+            .map_err(|error| Failure::of("reading the vault's key", &error).help("restore it from a backup"))?;
         let epoch = store.meta("epoch").map_err(|error| not_opened(&error))?;
         let epoch = epoch.and_then(|text| text.parse().ok()).unwrap_or(1);
-        let recovery = PublicKey::try_from(read("recovery.pub")?.trim().to_owned()).ok();
+        let recovery = PublicKey::try_from(read(RECOVERY_PUBLIC)?.trim().to_owned()).ok();
         let announcement = announced(directory)?;
         let directory = directory.to_owned();
         Ok(Self { directory, hub, epoch, authority, key: Arc::new(key), recovery, announcement, vault, store })
