@@ -56,7 +56,7 @@ pub fn sentence(step: &Step, book: &Book) -> String {
             format!("Undo: {what}{whom}.")
         }
         None => match (undo::told_after(&step.op), undo::lasting(&step.op)) {
-            (Some(what), _) => format!("Undo: afterwards, `remotectl undo` {what}."),
+            (Some(what), _) => format!("Undo: afterwards, `remotectl undo PLAN` {what}."),
             (None, _) if step.risk == Risk::Critical => "Can't be undone.".to_owned(),
             (None, Some(why)) => format!("Can't be undone by remotectl: {why}."),
             (None, None) => "Nothing to undo.".to_owned(),
@@ -71,7 +71,8 @@ fn effect(op: &Op, targets: &[Target], who: &str) -> String {
         Op::ServiceStop { service } => format!("{service} on {who} is gone until it is started again."),
         Op::ServiceDisable { service } => format!("{service} stays off at the next boot of {who}."),
         Op::SystemReboot {} | Op::GuestReboot {} => format!("Interrupts {who} for the time of a boot."),
-        Op::GuestShutdown { .. } | Op::GuestSuspend {} => format!("{who}: off until started again."),
+        Op::GuestShutdown { .. } => format!("{who}: off until started again."),
+        Op::GuestSuspend {} => format!("{who}: paused in memory until resumed."),
         Op::GuestStop {} => format!("Cuts the power of {who}: what was not written is lost."),
         Op::GuestDestroy {} => format!("Deletes {who} with all disks."),
         Op::GuestRollback { snapshot } => format!("What {who} wrote since {snapshot} is lost."),

@@ -37,6 +37,8 @@ pub enum Kind {
     Template,
     /// The guest has to run for that.
     NotRunning,
+    /// The guest has to be stopped for that.
+    Running,
     /// Proxmox holds a lock on the guest.
     Locked,
     /// Neither an agent nor a transport reaches it.
@@ -95,6 +97,8 @@ const CHECKS: &[Check] = &[
     right_kind,
     no_template,
     runs_now,
+    stopped_already,
+    stopped_now,
     unlocked,
     listened_to,
     updatable,
@@ -106,6 +110,12 @@ const CHECKS: &[Check] = &[
 /// Whether one of these steps starts a guest.
 pub fn starts(steps: &[Step], target: &Target) -> bool {
     steps.iter().any(|step| matches!(step.op, Op::GuestStart {}) && step.targets.contains(target))
+}
+
+/// Whether one of these steps stops a guest.
+fn stops(steps: &[Step], target: &Target) -> bool {
+    let stop = |step: &Step| matches!(step.op, Op::GuestStop {} | Op::GuestShutdown { .. });
+    steps.iter().any(|step| stop(step) && step.targets.contains(target))
 }
 
 fn lint_step(index: usize, step: &Step, before: &[Step], inventory: &Inventory) -> Vec<Finding> {
@@ -121,9 +131,14 @@ fn lint_step(index: usize, step: &Step, before: &[Step], inventory: &Inventory) 
         }];
     }
     let of_target = |target: &Target| {
-        let started = starts(before, target);
+        let (started, stopped) = (starts(before, target), stops(before, target));
+        let settled = |kind: Kind| match kind {
+            Kind::NotRunning => started,
+            Kind::Running => stopped,
+            _ => false,
+        };
         let said = CHECKS.iter().filter_map(|check| check(step, target, inventory));
-        let said: Vec<Said> = said.filter(|(_, kind, ..)| !(started && *kind == Kind::NotRunning)).collect();
+        let said: Vec<Said> = said.filter(|(_, kind, ..)| !settled(*kind)).collect();
         // What is unknown, of the wrong kind or a template has no further properties worth a word.
         let last = said.iter().position(|(severity, ..)| *severity == Severity::Error).map_or(said.len(), |at| at + 1);
         let target = target.clone();
@@ -189,8 +204,7 @@ fn no_template(step: &Step, target: &Target, inventory: &Inventory) -> Option<Sa
 fn runs_now(step: &Step, target: &Target, inventory: &Inventory) -> Option<Said> {
     let guest = inventory.guest_of(target)?;
     let inside = runs(&step.op) == Runs::Agent || matches!(step.op, Op::AgentDeploy {});
-    let wants = inside
-        || matches!(step.op, Op::GuestShutdown { .. } | Op::GuestReboot {} | Op::GuestStop {} | Op::GuestSuspend {});
+    let wants = inside || matches!(step.op, Op::GuestReboot {} | Op::GuestSuspend {});
     (wants && !guest.running() && guest.status != "unknown").then(|| {
         let message = format!("{} is {}", guest.label(), guest.status);
         let help = if matches!(step.op, Op::AgentDeploy {}) {
@@ -199,6 +213,23 @@ fn runs_now(step: &Step, target: &Target, inventory: &Inventory) -> Option<Said>
             format!("start it: `remotectl run guest.start {target}`")
         };
         (Severity::Error, Kind::NotRunning, message, Some(help))
+    })
+}
+
+/// What is to be off and is: no reason to leave the others on.
+fn stopped_already(step: &Step, target: &Target, inventory: &Inventory) -> Option<Said> {
+    let guest = inventory.guest_of(target)?;
+    let off = matches!(step.op, Op::GuestShutdown { .. } | Op::GuestStop {}) && guest.status == "stopped";
+    off.then(|| (Severity::Note, Kind::UpToDate, format!("{} is stopped already", guest.label()), None))
+}
+
+/// Proxmox destroys and overwrites only what is off: said before a name is typed for it.
+fn stopped_now(step: &Step, target: &Target, inventory: &Inventory) -> Option<Said> {
+    let guest = inventory.guest_of(target)?;
+    let wants = matches!(step.op, Op::GuestDestroy {} | Op::GuestRestore { newid: None, .. });
+    (wants && guest.running()).then(|| {
+        let help = format!("stop it first: `remotectl run guest.shutdown {target}`");
+        (Severity::Error, Kind::Running, format!("{} is running", guest.label()), Some(help))
     })
 }
 
@@ -364,6 +395,13 @@ mod tests {
         let stands_still = |steps: &[Step]| lint(steps, &inventory).iter().any(|said| said.kind == Kind::NotRunning);
         assert!(!stands_still(&[start.clone(), deploy.clone()]));
         assert!(stands_still(&[deploy, start]), "not the other way round");
+        let of = |op, vmid| Policy::default().weigh(Proposed { op, targets: vec![Target::ct(vmid)] }, &inventory);
+        let destroy = of(Op::GuestDestroy {}, 118);
+        let alone = lint(std::slice::from_ref(&destroy), &inventory);
+        assert!(blocks(&alone) && alone[0].kind == Kind::Running, "{alone:?}");
+        assert!(!lint(&[of(Op::GuestStop {}, 118), destroy], &inventory).iter().any(|said| said.kind == Kind::Running));
+        let off = lint(&[of(Op::GuestStop {}, 121)], &inventory);
+        assert!(!blocks(&off) && off[0].kind == Kind::UpToDate, "{off:?}");
     }
 
     #[test]

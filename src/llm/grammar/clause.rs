@@ -5,7 +5,7 @@ use super::{
     class::{Problem, Scope, ask},
     comment::{Spoken, spoken_of},
     cut::{Cut, Piece, Sense, part},
-    intent::{Matcher, Reading},
+    intent::{FOREIGN, Matcher, Reading},
     keeping,
     noun::Noun,
     resolve::{Resolved, resolve},
@@ -174,6 +174,7 @@ impl<'s> Talk<'s> {
         {
             return Ok(());
         }
+        self.still_there(&resolved)?;
         if !observes(&resolved.steps) {
             self.not_spoken_of_apart(&resolved)?;
             self.packages_are_seen_to(&resolved)?;
@@ -238,6 +239,21 @@ impl<'s> Talk<'s> {
             }
         }
         Ok(())
+    }
+
+    /// `delete a and its backups`: what is destroyed has nothing more that could be looked at or changed.
+    fn still_there(&self, resolved: &Resolved) -> Result<(), Problem> {
+        let destroys = |step: &&Proposed| step.op.name() == "guest.destroy";
+        let gone: Vec<&Target> = self.steps.iter().filter(destroys).flat_map(|step| &step.targets).collect();
+        let about =
+            |step: &&Proposed| step.op.name() != "guest.restore" && step.targets.iter().any(|t| gone.contains(&t));
+        match resolved.steps.iter().find(about) {
+            Some(step) => Err(ask(
+                format!("After guest.destroy nothing is left for {}. What is meant?", step.op.name()),
+                step.targets.clone(),
+            )),
+            None => Ok(()),
+        }
     }
 
     fn unclear_topic(&self) -> Problem {
@@ -322,6 +338,15 @@ fn choose(readings: &[Reading<'_>], scope: &Scope<'_>) -> Result<Resolved, Probl
     let likely = || readings.iter().filter(|reading| reading.cost <= best.cost + 1);
     // Where nothing is changed the first that can be answered counts.
     if likely().all(|reading| reading.rule.reads) {
+        // Unless that passes over a word which a change would take for something that is not there: `back up a to nowhere`.
+        let strange = |reading: &&Reading<'_>| {
+            !reading.rule.reads && reading.slots.iter().any(|(_, value)| matches!(value, Value::Stranger { .. }))
+        };
+        if best.cost >= FOREIGN
+            && let Some(Err(problem)) = readings.iter().find(strange).map(|reading| resolve(reading, scope))
+        {
+            return Err(problem);
+        }
         let mut problem = None;
         for reading in likely() {
             match resolve(reading, scope) {
@@ -446,6 +471,9 @@ mod tests {
             "reboot blog and frobnicate the flux",
             "reboot blog, but only after a backup",
             "do not reboot wiki and reboot blog",
+            "back up blog to nowhere",
+            "backup blog to nosuchstorage",
+            "delete container blog and its backups",
         ] {
             assert!(steps(text)[0].contains("Ask") || steps(text)[0].contains("Unknown"), "{text}: {:?}", steps(text));
         }

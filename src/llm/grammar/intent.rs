@@ -27,7 +27,7 @@ const GLUE: u32 = 1;
 /// What it costs to pass over an `only`, so that a phrasing that says it comes first.
 const ONLY: u32 = 3;
 /// What it costs to pass over a word that nobody knows, where nothing is changed.
-const FOREIGN: u32 = 25;
+pub(super) const FOREIGN: u32 = 25;
 /// What it costs to pass over a word that names nothing, where nothing is changed: more than a comment and a request
 /// (`nginx is stuck, restart it`).
 const IDLE: u32 = 36;
