@@ -40,7 +40,7 @@ fn engine(directory: &Path, vault: &[u8; 32]) -> Arc<Engine> {
     })
     .unwrap();
     let inventory = serde_json::from_str(include_str!("../../tests/fixtures/homelab.json")).unwrap();
-    engine.overview.hear("p", &inventory).unwrap();
+    engine.overview.hear("p", &inventory, 0).unwrap();
     engine
 }
 

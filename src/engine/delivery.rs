@@ -10,9 +10,10 @@ use crate::{
         wire::{PollReply, PollRequest, ResultRequest},
     },
     model::{
-        Outcome, Target,
+        Outcome, Risk, Target,
         digest::Digest,
         outcome::{Ending, chain},
+        policy,
         state::CommandEvent,
     },
     store::{CommandRecord, NewCommand, StoreError},
@@ -469,6 +470,8 @@ impl Engine {
     /// Sends a command and waits for its end.
     pub async fn dispatch(&self, order: Order) -> Result<Outcome, StoreError> {
         let (id, now) = (random::id(), clock::unix_seconds());
+        let agent = order.agent.clone();
+        let changes = matches!(&order.work, Work::Perform { op } if policy::base(op) > Risk::Observe);
         let done = self.delivery.wait_for(&id, order.about.clone());
         let seconds = order.timeout;
         let nonce = match &order.work {
@@ -511,7 +514,11 @@ impl Engine {
             // Cancelled while the command was being stored: nobody else would tell the agent.
             self.cancel_commands(&order.about.plan).await?;
         }
-        self.wait(&record, done, seconds).await
+        let outcome = self.wait(&record, done, seconds).await?;
+        if changes {
+            self.overview.acted(&agent, clock::unix_seconds());
+        }
+        Ok(outcome)
     }
 
     async fn add_command(

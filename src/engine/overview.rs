@@ -18,12 +18,18 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+/// How long what a pve-agent tells can be of before another's task: as long as it takes from one pass to the next, in
+/// seconds.
+const BEHIND: i64 = 12;
+
 /// What pve-agents have told.
 pub struct Overview(RwLock<Heard>);
 
 struct Heard {
     by_agent: HashMap<String, Inventory>,
     latest: Option<String>,
+    /// Who has changed something of the cluster last, and until when the others may be behind it, in seconds since the epoch.
+    acted: Option<(String, i64)>,
     /// Operating systems with their version: only the pve-agent of a container's own node can tell that.
     systems: HashMap<(Vmid, Option<Incarnation>), Os>,
 }
@@ -45,22 +51,34 @@ impl Overview {
     pub fn new(stored: Vec<(String, Inventory)>) -> Self {
         let by_agent: HashMap<_, _> = stored.into_iter().collect();
         let latest = by_agent.keys().next().cloned();
-        let mut heard = Heard { by_agent: HashMap::new(), latest, systems: HashMap::new() };
+        let mut heard = Heard { by_agent: HashMap::new(), latest, acted: None, systems: HashMap::new() };
         for inventory in by_agent.values() {
             heard.learn(inventory);
         }
         Self(RwLock::new(Heard { by_agent, ..heard }))
     }
 
+    /// An agent has changed something of the cluster, and has told of it: what others tell may be of before, for a while.
+    pub fn acted(&self, agent: &str, now: i64) {
+        let mut heard = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if heard.by_agent.contains_key(agent) {
+            heard.latest = Some(agent.to_owned());
+            heard.acted = Some((agent.to_owned(), now + BEHIND));
+        }
+    }
+
     /// Keeps what a pve-agent tells; whether that is news. The cluster's name where another pve-agent has told of another
     /// cluster: vmids would mean two things.
-    pub fn hear(&self, agent: &str, inventory: &Inventory) -> Result<bool, String> {
+    pub fn hear(&self, agent: &str, inventory: &Inventory, now: i64) -> Result<bool, String> {
         let mut heard = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let mut others = heard.by_agent.iter().filter(|(id, _)| *id != agent).map(|(_, known)| &known.cluster);
         if let Some(other) = others.find(|other| **other != inventory.cluster) {
             return Err(other.clone());
         }
-        heard.latest = Some(agent.to_owned());
+        let behind = |(by, until): &(String, i64)| by != agent && (now..=now + BEHIND).contains(until);
+        if !heard.acted.as_ref().is_some_and(behind) {
+            heard.latest = Some(agent.to_owned());
+        }
         let news = heard.by_agent.get(agent) != Some(inventory);
         if news {
             heard.learn(inventory);
@@ -105,7 +123,7 @@ impl Engine {
         for gone in self.overview.tellers().into_iter().filter(|id| self.roster.get(id).is_none()) {
             self.overview.forget(&gone);
         }
-        self.overview.hear(agent, inventory)
+        self.overview.hear(agent, inventory, clock::unix_seconds())
     }
 
     /// Everything that is known now, agents included.
@@ -251,6 +269,24 @@ fn lack(inventory: &Inventory, guest: &Guest) -> (Option<String>, Option<String>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_has_changed_something_is_not_contradicted_by_those_who_looked_before() {
+        let homelab: Inventory = serde_json::from_str(include_str!("../../tests/fixtures/homelab.json")).unwrap();
+        let mut moved = homelab.clone();
+        moved.guests.iter_mut().find(|guest| guest.vmid == 118).unwrap().node = "pve2".into();
+        let overview = Overview::new(vec![("a".into(), homelab.clone()), ("b".into(), homelab.clone())]);
+        let node = || overview.latest().guest(118).unwrap().node.clone();
+        overview.hear("a", &moved, 100).unwrap();
+        overview.acted("a", 100);
+        overview.hear("b", &homelab, 101).unwrap();
+        assert_eq!(node(), "pve2", "b looked before it");
+        overview.hear("b", &homelab, 101 + BEHIND).unwrap();
+        assert_eq!(node(), homelab.guest(118).unwrap().node, "by now it knows");
+        overview.acted("stranger", 200);
+        overview.hear("a", &moved, 201).unwrap();
+        assert_eq!(node(), "pve2");
+    }
 
     #[test]
     fn what_is_lacking_comes_with_the_command_that_mends_it() {

@@ -58,7 +58,9 @@ impl Caller {
         let mut headers = vec![("content-type", "application/json")];
         headers.extend(token.map(|token| ("authorization", token)));
         let body = if method == "POST" { body.as_bytes() } else { b"" };
-        self.http.send(method, path, &headers, body, PATIENCE).unwrap().status
+        let send = || self.http.send(method, path, &headers, body, PATIENCE);
+        // Behind a refusal the connection may be closed, while the next request is on its way.
+        send().or_else(|_| send()).unwrap().status
     }
 }
 

@@ -130,7 +130,7 @@ pub fn failed_deployments_leave_nothing() {
     let outcome = deploy_into(&at(105), 105, &executable);
     assert_eq!(
         (outcome.ending, outcome.help.as_deref()),
-        (Ending::Rejected, Some("`remotectl run guest.start ct/105`, then again"))
+        (Ending::Rejected, Some("`remotectl deploy ct/105 --start` starts it first"))
     );
     let unknown = pct(lab.node("pve1"), folder.path(), 999);
     assert!(matches!(unknown.exec(Exec::new(["true"])), Err(TransportError::NoGuest(_))));
