@@ -169,9 +169,9 @@ mod tests {
         Interrupts nginx on web-server for a moment. Nothing to undo.
         ");
         insta::assert_snapshot!(shown(vec![(Op::SystemInfo {}, vec![Target::ct(118)])]), @"system.info    ct/118 web-server on pve1    observe");
-        insta::assert_snapshot!(shown(vec![(Op::GuestDestroy {}, vec![Target::ct(191)])]), @"
-        guest.destroy    ct/191 archbox on pve3    critical
-        Deletes archbox with all disks. Can't be undone.
+        insta::assert_snapshot!(shown(vec![(Op::GuestDestroy {}, vec![Target::ct(171)])]), @"
+        guest.destroy    ct/171 sonarr on pve3    critical
+        Deletes sonarr with all disks. Can't be undone.
         ");
     }
 

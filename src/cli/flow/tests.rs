@@ -104,19 +104,19 @@ fn without_a_yes_nothing_is_done() {
 
 #[test]
 fn a_critical_plan_wants_its_name() {
-    let view = view(Op::GuestDestroy {}, &[Target::ct(191)]);
-    let gone = result(Target::ct(191), "succeeded", "deleted", None, Value::Null);
+    let view = view(Op::GuestDestroy {}, &[Target::ct(171)]);
+    let gone = result(Target::ct(171), "succeeded", "deleted", None, Value::Null);
     let yes = Consent { yes: true, typed: None };
     for (input, interactive, consent, carried) in [
-        ("archbox\n", true, yes.clone(), true),
+        ("sonarr\n", true, yes.clone(), true),
         ("y\n", true, yes.clone(), false),
         ("", false, yes, false),
-        ("", false, Consent { yes: false, typed: Some("archbox".into()) }, true),
+        ("", false, Consent { yes: false, typed: Some("sonarr".into()) }, true),
     ] {
         let hub = hub(&view, PlanState::Done, std::slice::from_ref(&gone), &[]);
         let seen = run(&hub, input, interactive, &consent, false);
         assert_eq!(seen.ended.is_ok(), carried, "{input:?} {consent:?}");
-        assert_eq!(hub.asked().iter().any(|asked| asked.contains("\"typed\":\"archbox\"")), carried);
+        assert_eq!(hub.asked().iter().any(|asked| asked.contains("\"typed\":\"sonarr\"")), carried);
     }
 }
 
