@@ -145,9 +145,18 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::rename(from, to).map_err(failed("renaming", from))
 }
 
-/// Gives a file a second name, unless something has that name already.
-pub fn link_new(from: &Path, to: &Path) -> Result<(), FileError> {
-    fs::hard_link(from, to).map_err(failed("creating", to))
+/// Gives a file another name, unless something has that name already. Where there are no hard links (exFAT, some shares), what
+/// gets the name in the very moment between looking and renaming is replaced.
+pub fn rename_new(from: &Path, to: &Path) -> Result<(), FileError> {
+    let linked = fs::hard_link(from, to).and_then(|()| fs::remove_file(from));
+    let without_links = |error: &io::Error| {
+        matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) && !to.exists()
+    };
+    match linked {
+        Err(error) if without_links(&error) => fs::rename(from, to),
+        linked => linked,
+    }
+    .map_err(failed("creating", to))
 }
 
 /// Takes a file away; one that is not there is no error.
@@ -189,6 +198,19 @@ pub fn remove_if_empty(path: &Path) -> Result<bool, FileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_name_replaces_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|name| directory.path().join(name));
+        write_atomic(&from, b"new", 0o600).unwrap();
+        write_atomic(&to, b"old", 0o600).unwrap();
+        assert!(rename_new(&from, &to).is_err());
+        assert_eq!(read_text(&to).unwrap(), "old");
+        remove(&to).unwrap();
+        rename_new(&from, &to).unwrap();
+        assert!(read_text(&to).unwrap() == "new" && !from.exists());
+    }
 
     #[test]
     fn atomic_writes_replace_and_set_the_mode() {

@@ -43,7 +43,9 @@ pub fn backup(options: &HubOptions, file: &Path) -> Result<(), Failure> {
         .and_then(|()| store::inspect(&making))
         .map_err(|error| failed(&error));
     let made = size.and_then(|size| {
-        files::link_new(&making, file).and_then(|()| files::sync_directory_of(file)).map_err(|error| failed(&error))?;
+        files::rename_new(&making, file)
+            .and_then(|()| files::sync_directory_of(file))
+            .map_err(|error| failed(&error))?;
         Ok(size)
     });
     // What is left of it is of no use to anybody; the error that matters is the first.
